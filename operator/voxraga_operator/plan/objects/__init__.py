@@ -1,0 +1,1 @@
+"""One small builder for each child object."""
