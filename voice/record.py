@@ -21,6 +21,7 @@ VOICES = ("rms", "slt")
 PROSE, WORDS = 3200, 1200  # distinct texts; each voice reads a window of two thirds, so a third is read by both
 SHORTEST, LONGEST = 25, 90  # characters
 LONGEST_SECONDS = 8.0
+SILENCE = 0.01  # amplitude below which the ends are cut
 
 
 def prose() -> list[str]:
@@ -48,7 +49,7 @@ def record(voice: str, text: str, path: Path) -> float:
     """Read one text; trim the silence at both ends; return the length in seconds."""
     subprocess.run(["flite", "-voice", voice, "-t", text, "-o", str(path)], check=True, capture_output=True)
     audio, rate = sf.read(path)
-    loud = np.flatnonzero(np.abs(audio) > 0.01)
+    loud = np.flatnonzero(np.abs(audio) > SILENCE)
     audio = audio[max(0, loud[0] - rate // 20) : loud[-1] + rate * 3 // 20]
     sf.write(path, audio, rate, subtype="PCM_16")
     return len(audio) / rate

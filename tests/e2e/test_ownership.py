@@ -1,0 +1,109 @@
+"""The operator keeps what it made: heals it, writes nothing when nothing changed, and cleans up by ownership."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.kube import Kube, condition
+from tests.e2e.speaker import speak
+from tests.e2e.voicemodels import voicemodel
+
+pytestmark = pytest.mark.node
+
+OWNED = "app.kubernetes.io/managed-by=voxraga-operator"
+KINDS = "deployments,services,jobs,persistentvolumeclaims,poddisruptionbudgets,horizontalpodautoscalers,pods"
+
+
+@pytest.fixture(scope="module")
+def owned(kube: Kube) -> Iterator[Kube]:
+    scaled = {"minReplicas": 1, "maxReplicas": 2, "targets": {"cpu": 90}}
+    kube.apply(voicemodel("owned", source={"builtin": {"name": "demo"}}, autoscaling=scaled))
+    kube("wait", "--for=condition=Ready", "voicemodel/owned", "--timeout=300s", timeout=310)
+    yield kube
+    kube("delete", "voicemodel", "owned", "--ignore-not-found")
+
+
+@pytest.mark.parametrize("kind", ["deployment", "service", "poddisruptionbudget", "horizontalpodautoscaler"])
+def test_a_deleted_child_comes_back(owned: Kube, kind: str) -> None:
+    def uid() -> str | None:
+        return owned.get(kind, "owned").get("metadata", {}).get("uid")
+
+    before = uid()
+    owned("delete", kind, "owned")
+    owned.until(f"another {kind}", lambda: uid() not in (None, before))
+
+
+EDITS = {
+    "deployment": {"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 1}}}},
+    "service": {"spec": {"ports": [{"name": "http", "port": 81, "targetPort": "http"}]}},
+    "horizontalpodautoscaler": {"spec": {"maxReplicas": 50}},
+    "poddisruptionbudget": {"spec": {"maxUnavailable": 7}},
+}
+
+
+@pytest.mark.parametrize("kind", EDITS)
+def test_an_edit_by_hand_is_undone(owned: Kube, kind: str) -> None:
+    before = owned.get(kind, "owned")["spec"]
+    owned.patch(kind, "owned", EDITS[kind])
+    owned.until("the edit undone", lambda: owned.get(kind, "owned")["spec"] == before)
+
+
+def test_nothing_is_written_while_nothing_changes(owned: Kube, audit_log: Path) -> None:
+    owned("wait", "--for=condition=Ready", "voicemodel/owned", "--timeout=300s", timeout=310)
+    time.sleep(15)  # the last pod's events have been seen
+    with audit_log.open() as log:
+        log.seek(0, 2)
+        time.sleep(60)
+        entries = [json.loads(line) for line in log if line.endswith("\n")]
+    writes = [
+        (e["verb"], e["requestURI"])
+        for e in entries
+        if "voxraga-operator" in e["user"]["username"]
+        and e["verb"] not in ("get", "list", "watch")
+        and e.get("objectRef", {}).get("resource") != "leases"
+    ]
+    assert any("voxraga-operator" in e["user"]["username"] for e in entries), "the log shows the operator at all"
+    assert writes == []
+
+
+def test_a_changed_spec_rolls(owned: Kube) -> None:
+    owned.patch("voicemodel", "owned", {"spec": {"serving": {"queueDepth": 7}}})
+    owned.until(
+        "the new setting in a ready pod",
+        lambda: (
+            condition(owned.get("voicemodel", "owned"), "Ready").get("status") == "True"
+            and "VOXRAGA_QUEUE_DEPTH=7" in owned("exec", "deploy/owned", "-c", "server", "--", "env")
+        ),
+        seconds=240,
+        every=2,
+    )
+    url = f"http://owned.{owned.namespace}.svc.cluster.local"
+    assert speak(owned, url, [{"input": "Rolled."}], via="deploy/owned")[0].status == 200
+
+
+def test_deletion_leaves_nothing(owned: Kube) -> None:
+    instance = f"{OWNED},app.kubernetes.io/instance=owned"
+    owned("delete", "voicemodel", "owned", "--wait=true")
+    owned.until("no child left", lambda: not owned.list(KINDS, instance), seconds=90)
+
+
+def test_retain_leaves_the_store_and_a_successor_takes_it_over(kube: Kube) -> None:
+    instance = f"{OWNED},app.kubernetes.io/instance=kept"
+    kept = voicemodel("kept", source={"builtin": {"name": "demo"}}, store={"deletionPolicy": "Retain"})
+    kube.apply(kept)
+    kube.until("stored", lambda: condition(kube.get("voicemodel", "kept"), "ModelStored").get("status") == "True")
+    before = kube.get("pvc", "kept-store")["metadata"]["uid"]
+    kube("delete", "voicemodel", "kept", "--wait=true")
+    kube.until(
+        "only the store left",
+        lambda: [c["kind"] for c in kube.list(KINDS, instance)] == ["PersistentVolumeClaim"],
+        seconds=90,
+    )
+    kube.apply(voicemodel("kept", source={"builtin": {"name": "demo"}}))
+    kube.until("stored again", lambda: condition(kube.get("voicemodel", "kept"), "ModelStored").get("status") == "True")
+    assert kube.get("pvc", "kept-store")["metadata"]["uid"] == before
+    kube("delete", "voicemodel", "kept", "--wait=true")
+    kube.until("nothing left: the successor's policy is Delete", lambda: not kube.list(KINDS, instance), seconds=90)
