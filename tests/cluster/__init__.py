@@ -1,0 +1,1 @@
+"""A real Kubernetes for tests, built and run on this machine (`python -m tests.cluster`)."""
