@@ -69,7 +69,7 @@ def sha256_of(path: Path) -> str:
 
 
 def digest_of(files: Iterable[File]) -> str:
-    """The contract's digest: `sha256:` and the sha256 over the lines `<sha256>  <path>` of the files, sorted by path."""
+    """`sha256:` and the sha256 over the lines `<sha256>  <path>` of the files, sorted by path: the contract's."""
     lines = "".join(f"{file.sha256}  {file.path}\n" for file in sorted(files, key=lambda file: file.path))
     return "sha256:" + hashlib.sha256(lines.encode()).hexdigest()
 
