@@ -39,8 +39,14 @@ class Cluster:
         self._hooks = hooks or _NoHooks()
 
     @classmethod
-    async def connect(cls, kubeconfig: str | None = None, *, hooks: Hooks | None = None) -> Self:
-        return cls(await config.load(kubeconfig), hooks=hooks)
+    async def connect(
+        cls,
+        kubeconfig: str | None = None,
+        *,
+        timeout: float = 20.0,  # noqa: ASYNC109 - of each call
+        hooks: Hooks | None = None,
+    ) -> Self:
+        return cls(await config.load(kubeconfig), timeout=timeout, hooks=hooks)
 
     async def close(self) -> None:
         await self._client.close()
