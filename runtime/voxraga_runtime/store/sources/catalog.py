@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from voxraga_runtime.store.errors import StoreError
 from voxraga_runtime.store.http import Http
+from voxraga_runtime.store.licenses import require_accepted
 from voxraga_runtime.store.listing import Listing, Remote, is_archive
 from voxraga_runtime.store.settings import Catalog, HuggingFace, Settings
 
@@ -111,6 +112,8 @@ def resolve(source: Catalog, settings: Settings, http: Http) -> Listing:
     """
     entry = find(source.name)
     _require_supported(entry)
+    if entry.tos_required:  # before a gigabyte is downloaded that may not be used
+        require_accepted(entry.license, entry.name, settings.accepted_licenses)
     listings = [_part(folder, part, settings, http) for folder, part in with_vocoder(entry)]
     files = tuple(file for listing in listings for file in listing.files)
     return Listing(entry.name, files, listings[0].revision, entry.license, entry.language)

@@ -22,7 +22,7 @@ def resolve_claim(source: Claim, settings: Settings) -> Listing:
         raise StoreError("UnsafeModel", f"{where}: {source.path!r} leads out of the claim {source.claim_name}")
     if not folder.is_dir():
         raise StoreError("SourceNotFound", f"{where}: claim {source.claim_name} has no folder {source.path!r}")
-    files = tuple(_files(folder))
+    files = tuple(_files(folder, root))
     if not files:
         raise StoreError("SourceNotFound", f"{where}: {source.path!r} of claim {source.claim_name} holds no file")
     return Listing(name=folder.name if folder != root else source.claim_name, files=files)
@@ -36,7 +36,7 @@ def resolve_builtin(source: Builtin) -> Listing:
         names = sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
         known = ", ".join(names) or "none"
         raise StoreError("SourceNotFound", f"spec.source.builtin.name: no voice {source.name!r}; there are: {known}")
-    return Listing(name=source.name, files=tuple(_files(folder)))
+    return Listing(name=source.name, files=tuple(_files(folder, folder)))
 
 
 def voices() -> Path:
@@ -44,7 +44,7 @@ def voices() -> Path:
     return Path(str(resources.files("voxraga_runtime"))) / "voices"
 
 
-def _files(folder: Path) -> Iterator[Local]:
+def _files(folder: Path, root: Path) -> Iterator[Local]:
     count = 0
     for base, folders, names in os.walk(folder, onerror=_unreadable):
         folders[:] = [name for name in sorted(folders) if not _passed_over(name)]
@@ -54,20 +54,22 @@ def _files(folder: Path) -> Iterator[Local]:
             count += 1
             if count > MAX_FILES:
                 raise StoreError("InvalidModel", f"{folder} holds more than {MAX_FILES} files; name the model's folder")
-            yield _local(folder, Path(base) / name)
+            yield _local(folder, Path(base) / name, root)
 
 
 def _passed_over(name: str) -> bool:
     return name.startswith(".") or name in ("lost+found", "__pycache__")
 
 
-def _local(folder: Path, path: Path) -> Local:
+def _local(folder: Path, path: Path, root: Path) -> Local:
+    """A file of the source. A link to a file inside `root` counts as that file (a copied hub cache is made of them)."""
     shown = path.relative_to(folder).as_posix()
-    if path.is_symlink():
-        raise StoreError("UnsafeModel", f"{shown} is a symbolic link; put the file itself there")
-    if not path.is_file():
-        raise StoreError("UnsafeModel", f"{shown} is neither a file nor a folder")
-    return Local(bundle_path(shown, "the source"), path, path.stat().st_size)
+    origin = path.resolve()
+    if not origin.is_relative_to(root.resolve()):
+        raise StoreError("UnsafeModel", f"{shown} is a link that leads out of the source; put the file itself there")
+    if not origin.is_file():
+        raise StoreError("UnsafeModel", f"{shown} is neither a file nor a link to one")
+    return Local(bundle_path(shown, "the source"), origin, origin.stat().st_size)
 
 
 def _unreadable(error: OSError) -> None:
