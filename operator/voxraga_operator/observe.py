@@ -4,9 +4,10 @@ import asyncio
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
-from voxraga_operator.cluster import Cluster
+from voxraga_operator.cluster import ApiError, Cluster
 from voxraga_operator.plan.types import Manifest, Observed, Reads
 
 _GROUPS_LIFETIME = 60.0
@@ -47,7 +48,7 @@ async def _observe(cluster: Cluster, capabilities: Capabilities, namespace: str,
         pods = group.create_task(cluster.list("Pod", namespace, labels=reads.pods_selector))
         nodes = group.create_task(cluster.list("Node") if reads.nodes else _nothing())
         classes = group.create_task(cluster.list("StorageClass"))
-        secrets = {name: group.create_task(cluster.metadata("Secret", namespace, name)) for name in reads.secrets}
+        secrets = {name: group.create_task(_secret_exists(cluster, namespace, name)) for name in reads.secrets}
         source = group.create_task(_exists(cluster, namespace, reads.source_claim))
         groups = group.create_task(capabilities.groups())
     return Observed(
@@ -61,13 +62,23 @@ async def _observe(cluster: Cluster, capabilities: Capabilities, namespace: str,
         nodes=tuple(nodes.result()),
         storage_classes=tuple(classes.result()),
         source_claim_exists=source.result(),
-        secrets={name: task.result() is not None for name, task in secrets.items()},
+        secrets={name: task.result() for name, task in secrets.items()},
         api_groups=groups.result(),
     )
 
 
 async def _exists(cluster: Cluster, namespace: str, claim: str | None) -> bool:
     return claim is not None and await cluster.metadata("PersistentVolumeClaim", namespace, claim) is not None
+
+
+async def _secret_exists(cluster: Cluster, namespace: str, name: str) -> bool:
+    """Where we may not look, it is taken to be there: if it is not, the pod that mounts it says so."""
+    try:
+        return await cluster.metadata("Secret", namespace, name) is not None
+    except ApiError as error:
+        if error.status == HTTPStatus.FORBIDDEN:
+            return True
+        raise
 
 
 async def _nothing() -> list[dict[str, Any]]:
