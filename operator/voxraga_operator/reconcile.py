@@ -4,14 +4,14 @@ The order of writes is the plan's, and each may be the last one this process mak
 next one finds, since nothing is decided from memory.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import structlog
 from pydantic import ValidationError
 
-from voxraga_operator import drift, trouble
+from voxraga_operator import drift, repair, trouble
 from voxraga_operator.api.voicemodel import VoiceModel
 from voxraga_operator.cluster import ApiError
 from voxraga_operator.plan import voicemodel as planner
@@ -39,6 +39,10 @@ class Writer(Protocol):
     async def get(self, kind: str, namespace: str, name: str) -> Manifest | None: ...
     async def apply(self, obj: Mapping[str, Any], *, manager: str = ..., subresource: str = "") -> Manifest: ...
     async def delete(self, kind: str, namespace: str, name: str, *, uid: str, propagation: str = ...) -> bool: ...
+    async def replace(self, obj: Mapping[str, Any], *, manager: str = ...) -> Manifest: ...
+    async def json_patch(
+        self, kind: str, namespace: str, name: str, patch: Sequence[Mapping[str, Any]]
+    ) -> Manifest: ...
 
 
 class Observer(Protocol):
@@ -106,12 +110,28 @@ class Reconciler:
 
     async def _apply(self, manifest: Manifest, observed: Observed, manager: str, refusals: list[Refusal]) -> None:
         kind, name = manifest["kind"], manifest["metadata"]["name"]
-        why = list(drift.reasons(_live(observed, kind, name), manifest, manager))
+        live = _live(observed, kind, name)
+        why = list(drift.reasons(live, manifest, manager))
         if not why:
             return
         log.info("applying", kind=kind, name=name, why=why[:10])
+        wanted = drift.prune(manifest)
         try:
-            await self._cluster.apply(drift.prune(manifest), manager=manager)
+            await self._cluster.apply(wanted, manager=manager)
+        except ApiError as error:
+            if live is not None and repair.possible(error.status, live, wanted):
+                await self._repair(live, wanted, manager, refusals)
+            else:
+                _refusal(error, kind, name, refusals)
+
+    async def _repair(self, live: Manifest, wanted: Manifest, manager: str, refusals: list[Refusal]) -> None:
+        kind, namespace, name = live["kind"], live["metadata"]["namespace"], live["metadata"]["name"]
+        log.warning("repairing", kind=kind, name=name)
+        try:
+            await self._cluster.replace(repair.replacement(live, wanted), manager=repair.MANAGER)
+            repaired = await self._cluster.apply(wanted, manager=manager)
+            if patch := repair.forget(repaired):
+                await self._cluster.json_patch(kind, namespace, name, patch)
         except ApiError as error:
             _refusal(error, kind, name, refusals)
 

@@ -196,6 +196,16 @@ def test_a_field_that_another_manager_took_over_needs_an_apply_even_if_its_value
     assert list(drift.reasons(live, DESIRED, MANAGER)) == ["spec.replicas: not owned"]
 
 
+def test_a_zero_value_may_be_left_out_by_the_server_but_not_taken_away() -> None:
+    desired = copy.deepcopy(DESIRED)
+    desired["spec"]["paused"] = False
+    live = live_of(desired)
+    del live["spec"]["paused"]
+    assert not needs_apply(live, desired, MANAGER)
+    del live["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"]["f:paused"]
+    assert needs_apply(live, desired, MANAGER)
+
+
 def test_an_atomic_list_is_owned_as_a_whole() -> None:
     live = live_of(DESIRED)
     pod(live)["tolerations"][0]["tolerationSeconds"] = 5

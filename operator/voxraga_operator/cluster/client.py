@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, Self
 
 import aiohttp
@@ -10,10 +10,11 @@ from kubernetes.aio.client import ApiClient, Configuration
 
 from voxraga_operator.cluster import config
 from voxraga_operator.cluster.errors import ApiError, from_response
-from voxraga_operator.cluster.resources import Resource, resource
+from voxraga_operator.cluster.resources import resource
 from voxraga_operator.plan.types import FIELD_MANAGER, STATUS_FIELD_MANAGER
 
 Object = dict[str, Any]
+Body = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 _TOO_MANY_REQUESTS = 429
 # A short wait is spent here; a longer one goes to the queue, which has other objects to work on meanwhile.
@@ -142,23 +143,41 @@ class Cluster:
         self._hooks.wrote(where.kind, "create")
         return answer
 
-    async def replace(self, obj: Mapping[str, Any], *, timeout: float | None = None) -> Object:  # noqa: ASYNC109
+    async def replace(
+        self,
+        obj: Mapping[str, Any],
+        *,
+        manager: str = FIELD_MANAGER,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> Object:
         """An update that fails with a conflict if the object has changed since it was read (its resourceVersion)."""
         metadata = obj["metadata"]
         where = resource(obj["kind"])
         path = where.path(metadata.get("namespace", ""), metadata["name"])
-        answer = await self._call("PUT", path, query={"fieldManager": FIELD_MANAGER}, body=obj, timeout=timeout)
+        answer = await self._call("PUT", path, query={"fieldManager": manager}, body=obj, timeout=timeout)
         self._hooks.wrote(where.kind, "update")
         return answer
 
     async def merge(self, kind: str, namespace: str, name: str, patch: Mapping[str, Any]) -> Object:
-        where: Resource = resource(kind)
+        where = resource(kind)
         answer = await self._call(
             "PATCH",
             where.path(namespace, name),
             query={"fieldManager": FIELD_MANAGER},
             body=patch,
             content_type="application/merge-patch+json",
+        )
+        self._hooks.wrote(where.kind, "patch")
+        return answer
+
+    async def json_patch(self, kind: str, namespace: str, name: str, patch: Sequence[Mapping[str, Any]]) -> Object:
+        where = resource(kind)
+        answer = await self._call(
+            "PATCH",
+            where.path(namespace, name),
+            query={"fieldManager": FIELD_MANAGER},
+            body=patch,
+            content_type="application/json-patch+json",
         )
         self._hooks.wrote(where.kind, "patch")
         return answer
@@ -171,7 +190,7 @@ class Cluster:
         path: str,
         *,
         query: Mapping[str, str] | None = None,
-        body: Mapping[str, Any] | None = None,
+        body: Body | None = None,
         content_type: str = "application/json",
         accept: str = "application/json",
         timeout: float | None = None,  # noqa: ASYNC109 - aiohttp's own, which tells connecting from reading
@@ -195,7 +214,7 @@ class Cluster:
         path: str,
         *,
         query: Mapping[str, str] | None,
-        body: Mapping[str, Any] | None,
+        body: Body | None,
         content_type: str,
         accept: str,
         timeout: float | None,  # noqa: ASYNC109

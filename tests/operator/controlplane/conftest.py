@@ -1,0 +1,56 @@
+"""A namespace of its own for each test, the CRDs, and the API client against the real API server."""
+
+import asyncio
+import json
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.controlplane import ControlPlane
+from voxraga_operator.cluster import Cluster
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="session")
+def installed(controlplane: ControlPlane) -> ControlPlane:
+    """The control plane with everything that `kubectl apply -k` installs, strictly validated."""
+    controlplane.kubectl(
+        "apply", "--server-side", "--validate=strict", "-k", str(ROOT / "manifests" / "overlays" / "local")
+    )
+    controlplane.kubectl("wait", "--for=condition=Established", "crd/voicemodels.voxraga.io", "--timeout=30s")
+    return controlplane
+
+
+@pytest.fixture
+def namespace(installed: ControlPlane) -> Iterator[str]:
+    name = f"t-{secrets.token_hex(4)}"
+    installed.kubectl("create", "namespace", name)
+    # Service accounts come a moment later, and pods' admission wants them.
+    yield name
+    installed.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture
+async def cluster(installed: ControlPlane) -> AsyncIterator[Cluster]:
+    client = await Cluster.connect(str(installed.kubeconfig))
+    yield client
+    await client.close()
+    await asyncio.sleep(0)  # aiohttp closes its sockets in the next turn of the loop
+
+
+def writes_by(controlplane: ControlPlane, agent: str, since: int) -> list[str]:
+    """Every write in the audit log past an offset, of one user agent: dry runs count as well."""
+    lines = controlplane.audit_log.read_bytes()[since:].decode().splitlines()
+    found = [json.loads(line) for line in lines if line.endswith("}")]
+    return [
+        f"{entry['verb']} {entry['requestURI']}"
+        for entry in found
+        if entry["verb"] in {"create", "update", "patch", "delete"} and entry.get("userAgent", "").startswith(agent)
+    ]
+
+
+def audit_offset(controlplane: ControlPlane) -> int:
+    return controlplane.audit_log.stat().st_size
