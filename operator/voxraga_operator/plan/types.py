@@ -12,6 +12,11 @@ FIELD_MANAGER = "voxraga-operator"
 STATUS_FIELD_MANAGER = "voxraga-operator-status"
 HANDOVER_FIELD_MANAGER = "voxraga-operator-handover"
 
+SOON = timedelta(seconds=5)
+"""When to look again at an object that is going, in case the event is missed that tells of its end."""
+LOOK_AGAIN = timedelta(seconds=30)
+"""When to look again for what others have to provide and no event tells of: a Secret, a StorageClass, a node."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reads:
@@ -41,7 +46,8 @@ class Reads:
 class Observed:
     """What stands in the cluster, read live from the API server; None or absent where there is nothing.
 
-    Objects keep their `metadata.managedFields`: who owns `replicas` is read there.
+    Objects keep their `metadata.managedFields`: who owns `replicas` is read there. `kind` and `apiVersion`, which the
+    API server leaves out of the items of a list, may be absent.
     """
 
     claim: Manifest | None = None
@@ -62,8 +68,9 @@ class Observed:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Deletion:
-    """An object to delete: with `preconditions.uid`, so that a namesake made in the meantime lives,
-    and with `propagationPolicy: Background`, so that a Job takes its pods along.
+    """An object to delete: with `preconditions.uid`, so that a namesake made in the meantime lives
+    (and `preconditions.resourceVersion` where one is given), and with `propagationPolicy: Background`,
+    so that a Job takes its pods along.
     """
 
     api_version: str
@@ -71,6 +78,8 @@ class Deletion:
     namespace: str
     name: str
     uid: str
+    resource_version: str | None = None
+    """Set where the object may only be deleted as long as it is as it was read."""
     reason: str
     """Why, for the log."""
 
@@ -109,3 +118,20 @@ class Refusal:
     name: str
     code: int
     message: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """Whether something is so, and why: what a condition says."""
+
+    status: bool
+    reason: str
+    message: str
+
+
+def yes(reason: str, message: str) -> Verdict:
+    return Verdict(status=True, reason=reason, message=message)
+
+
+def no(reason: str, message: str) -> Verdict:
+    return Verdict(status=False, reason=reason, message=message)

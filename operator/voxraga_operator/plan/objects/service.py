@@ -1,0 +1,16 @@
+"""The Service under which the server pods are reached."""
+
+from voxraga_operator.api.voicemodel import VoiceModel
+from voxraga_operator.plan import labels
+from voxraga_operator.plan.objects.child import child
+from voxraga_operator.plan.types import Manifest
+
+
+def service(model: VoiceModel) -> Manifest:
+    wanted = model.spec.service
+    spec = {
+        "type": wanted.type,
+        "selector": labels.selector_labels(model, "server"),
+        "ports": [{"name": "http", "port": wanted.port, "protocol": "TCP", "targetPort": "http"}],
+    }
+    return child(model, "v1", "Service", model.metadata.name, "server", spec=spec, annotations=dict(wanted.annotations))
