@@ -1,0 +1,59 @@
+"""The server's Prometheus series; the names are docs/contract.md's, labels are bounded."""
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+
+disable_created_metrics()  # type: ignore[no-untyped-call] # a second series for each, that nobody reads
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+LATENCY = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 20, 30, 60, 120)
+FACTOR = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 5)
+
+
+class ServerMetrics:
+    """One server's series in a registry of their own, so that several servers fit in one process (tests, compare)."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        self.requests = Counter(
+            "voxraga_requests_total", "Requests answered", ["endpoint", "status"], registry=registry
+        )
+        self.duration = Histogram(
+            "voxraga_request_duration_seconds",
+            "From the request's first byte to the answer's last",
+            ["endpoint"],
+            buckets=LATENCY,
+            registry=registry,
+        )
+        self.queue_size = Gauge(
+            "voxraga_queue_size", "Requests that wait for a worker; the running ones not counted", registry=registry
+        )
+        self.in_flight = Gauge("voxraga_in_flight", "Requests that a worker is busy with", registry=registry)
+        self.queue_wait = Histogram(
+            "voxraga_queue_wait_seconds", "Time a request waited for a worker", buckets=LATENCY, registry=registry
+        )
+        self.first_audio = Histogram(
+            "voxraga_time_to_first_audio_seconds",
+            "From the request's arrival to the first encoded audio",
+            buckets=LATENCY,
+            registry=registry,
+        )
+        self.real_time_factor = Histogram(
+            "voxraga_real_time_factor", "Seconds of work for a second of audio", buckets=FACTOR, registry=registry
+        )
+        self.audio_seconds = Counter("voxraga_audio_seconds_total", "Audio made", registry=registry)
+        self.characters = Counter("voxraga_characters_total", "Characters spoken", registry=registry)
+        self.load_seconds = Gauge(
+            "voxraga_model_load_seconds", "Time that loading the model and warming up took", registry=registry
+        )
+
+    def render(self) -> bytes:
+        """The text of /metrics."""
+        return generate_latest(self.registry)

@@ -1,0 +1,65 @@
+"""The server's settings: VOXRAGA_* variables of the environment, as docs/contract.md lists them."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+
+from voxraga_runtime.common.errors import StartupError
+
+PREFIX = "VOXRAGA_"
+SLOWEST, FASTEST = 0.5, 2.0
+
+Speed = Annotated[float, Field(ge=SLOWEST, le=FASTEST)]
+
+
+class ServerSettings(BaseSettings):
+    """What `voxraga-runtime serve` is told. Each field `x_y` is read from VOXRAGA_X_Y; times are seconds."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", protected_namespaces=(), frozen=True)
+
+    model_name: str = Field(min_length=1, description="metadata.name of the VoiceModel: the id under /v1/models")
+    model_path: Path = Field(description="The model's folder in the store, /store/models/<key>")
+    task: Literal["TextToSpeech"] = "TextToSpeech"
+    device: Literal["cpu", "cuda"] = "cpu"
+    host: str = Field("", description="Address to listen on; every one, IPv6 included, if unset")
+    port: int = Field(8080, ge=0, le=65535, description="0 takes a free one")
+    max_concurrency: int | None = Field(None, ge=1, le=256, description="Workers; sized from the CPU limit if unset")
+    queue_depth: int = Field(200, ge=0, le=100_000, description="Requests that may wait")
+    queue_timeout: float = Field(30, gt=0, le=3600, description="How long a request may wait")
+    max_text_length: int = Field(5000, ge=1, le=1_000_000, description="Characters in one request")
+    cpu_threads: int = Field(1, ge=1, le=256, description="Threads inside one worker's operations")
+    default_voice: str | None = None
+    default_language: str | None = None
+    default_speed: Speed = 1.0
+    default_format: Literal["mp3", "opus", "aac", "flac", "wav", "pcm"] = "mp3"
+    voice_aliases: dict[str, str] = Field(default_factory=dict, description="JSON: name a client uses → voice")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    drain_timeout: float = Field(30, ge=0, le=3600, description="How long running requests may take after SIGTERM")
+    termination_log: Path = Field(Path("/dev/termination-log"), description="Where a failed start says why")
+
+
+def load_settings(**overrides: Any) -> ServerSettings:
+    """Read the environment. Raises StartupError (SettingsInvalid) that names each wrong variable."""
+    try:
+        return ServerSettings(**overrides)
+    except SettingsError as error:
+        raise StartupError("SettingsInvalid", _not_json(error)) from None
+    except ValidationError as error:
+        problems = "; ".join(_problem(e) for e in error.errors())
+        raise StartupError("SettingsInvalid", problems) from None
+
+
+def _problem(error: Any) -> str:
+    variable = PREFIX + "_".join(str(part) for part in error["loc"][:1]).upper()
+    if error["type"] == "missing":
+        return f"{variable} is not set"
+    return f"{variable} is {error['input']!r}: {error['msg']}"
+
+
+def _not_json(error: SettingsError) -> str:
+    """pydantic-settings names the field in its message only: 'error parsing value for field "x" …'."""
+    parts = str(error).split('"')
+    name = PREFIX + parts[1].upper() if len(parts) > 1 else "a variable"
+    return f"{name} is not valid JSON"
