@@ -1,0 +1,1 @@
+"""The model server: serves one VoiceModel over HTTP."""

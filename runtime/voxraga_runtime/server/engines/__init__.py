@@ -1,0 +1,1 @@
+"""The engines: what turns sentences into samples."""

@@ -1,0 +1,88 @@
+"""What an engine is: it loads a model, says what it can do, and turns sentences into float32 samples."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float32]
+Cancelled = Callable[[], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """One voice a client can ask for; `language` is None where the voice speaks every language of the model."""
+
+    id: str
+    language: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What the server may ask of an engine; whatever is not declared here, the server does itself or refuses."""
+
+    speed: bool  # the engine honours Utterance.speed exactly; else the server stretches the samples
+    reentrant: bool  # several threads may synthesize at once; else the server gives it one worker
+    streaming: Literal["sentence", "slice"] = "sentence"  # what one Chunk holds
+    max_batch: int = 1
+    timestamps: bool = False
+    cloning: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """What is to be said: sentences in order, each short enough for the model (see server.text).
+
+    `voice` is an id from `Engine.voices`, `language` one of `Engine.languages` or None for the model's own,
+    `speed` 1.0 is the model's own pace (2.0 takes half the time), and equal seeds give equal samples.
+    """
+
+    sentences: tuple[str, ...]
+    voice: str
+    language: str | None = None
+    speed: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Samples of one sentence or a slice of it: float32, mono, [n], at the engine's rate, level as the model has it.
+
+    `sentence` counts from 0; `final` marks the sentence's last chunk.
+    """
+
+    samples: FloatArray
+    sentence: int
+    final: bool = True
+
+
+class Engine(Protocol):
+    """A loaded (or loadable) model. `synthesize` runs in worker threads and keeps no state between calls."""
+
+    @property
+    def sample_rate(self) -> int:
+        """The rate of every Chunk, in Hz."""
+
+    @property
+    def architecture(self) -> str:
+        """The model's family, such as `vits`."""
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages a request may name; the first is the default."""
+
+    def load(self) -> None:
+        """Read the weights. Raises errors.StartupError where the model cannot be served."""
+
+    def voices(self) -> tuple[Voice, ...]:
+        """The model's own voices, the first being the default; never empty once loaded."""
+
+    def synthesize(self, utterance: Utterance, cancelled: Cancelled) -> Iterator[Chunk]:
+        """Speak. `cancelled` is asked between chunks; once it is true the iterator ends early, without an error."""
+
+    def close(self) -> None: ...

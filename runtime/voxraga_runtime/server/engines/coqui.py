@@ -1,0 +1,210 @@
+"""coqui-tts models: VITS, GlowTTS, FastPitch, SpeedySpeech, Tacotron and their kin, with a vocoder or Griffin-Lim.
+
+The model is driven directly (tokens → inference → vocoder): coqui's own `tts()` adds 0.45 s of silence to each
+sentence, copies the samples through a Python list, scales each answer to full level and drops the speed.
+"""
+
+import contextlib
+import logging
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from TTS.config import register_config
+from TTS.tts.models import setup_model
+from TTS.vocoder.models import setup_model as setup_vocoder
+from TTS.vocoder.utils.generic_utils import interpolate_vocoder_input
+
+from voxraga_runtime.common.errors import StartupError
+from voxraga_runtime.server.engines.base import Cancelled, Capabilities, Chunk, FloatArray, Utterance, Voice
+from voxraga_runtime.server.engines.bundle import VOCODERS, Bundle
+from voxraga_runtime.server.engines.forward import infer_forward
+from voxraga_runtime.server.engines.griffinlim import GriffinLim
+from voxraga_runtime.server.engines.noise import OwnNoise
+from voxraga_runtime.server.engines.tempo import at_speed, frames_rounded_up
+
+ONLY_VOICE = "default"  # the voice of a model that has just one
+SHORTEST = 3  # tokens; fewer collapse a dimension in some models' `squeeze()`
+FORWARD = "ForwardTTS"  # SpeedySpeech, FastPitch, FastSpeech
+# models that round durations up: what makes their speed exact (see tempo)
+ROUNDING_UP: frozenset[str] = frozenset({"Vits", "GlowTTS"})
+# these write nothing to themselves in inference; Tacotron's decoder keeps its attention state on the module.
+# They are also those whose speed is exact; the others are stretched by the server.
+REENTRANT = ROUNDING_UP | {FORWARD}
+
+# coqui logs the text of every request, and characters it doesn't know together with their text
+for _name in ("TTS", "trainer"):
+    logging.getLogger(_name).setLevel(logging.ERROR)
+
+
+class CoquiEngine:
+    """Serves one bundle of the store, read-only. See engines.base.Engine for the methods."""
+
+    def __init__(self, path: Path, device: str = "cpu") -> None:
+        self._path = path
+        self._device = device
+        self._lock = threading.Lock()
+        self._model: Any = None
+        self._vocoder: Any = None
+        self._vocoder_ap: Any = None
+        self._griffin_lim: GriffinLim | None = None
+        self._rate = 0
+
+    @property
+    def sample_rate(self) -> int:
+        return self._rate
+
+    @property
+    def architecture(self) -> str:
+        return str(self._model.config.model)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        own = self._family in REENTRANT
+        return Capabilities(speed=own, reentrant=own)
+
+    @property
+    def _family(self) -> str:
+        return type(self._model).__name__
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        return tuple(self._model.language_manager.language_names)
+
+    def voices(self) -> tuple[Voice, ...]:
+        names = self._speakers()
+        return tuple(Voice(name) for name in names) or (Voice(ONLY_VOICE),)
+
+    def load(self) -> None:
+        if self._device == "cuda" and not torch.cuda.is_available():
+            raise StartupError("DeviceUnavailable", "device is cuda, but torch sees no GPU in this container")
+        bundle = Bundle(self._path)
+        try:
+            self._load_model(bundle)
+            if vocoder := bundle.vocoder:
+                self._load_vocoder(vocoder)
+        except StartupError:
+            raise
+        except Exception as error:  # coqui and torch raise anything for a bundle that is not whole
+            raise StartupError("ModelInvalid", f"{bundle.root}: {type(error).__name__}: {error}") from error
+
+    def _load_model(self, bundle: Bundle) -> None:
+        config = _coqui_config(bundle.config())
+        if config.use_phonemes and not config.phonemizer:
+            config.phonemizer = "espeak"
+        model = setup_model(config)
+        # trainer reads with weights_only=True; half-precision weights are copied into the model's float32 parameters
+        model.load_checkpoint(config, bundle.checkpoint(), eval=True)
+        _use_stats(model.ap, bundle.stats)
+        self._model = model.to(self._device)
+        self._rate = int(config.audio.get("output_sample_rate") or config.audio.sample_rate)
+        self._griffin_lim = GriffinLim(model.ap, self._device, linear=str(config.model).lower() == "tacotron")
+
+    def _load_vocoder(self, bundle: Bundle) -> None:
+        from TTS.utils.audio import AudioProcessor  # noqa: PLC0415 - only models with a vocoder need it
+
+        config = _coqui_config(bundle.config(VOCODERS))
+        self._vocoder_ap = AudioProcessor(config.audio)
+        _use_stats(self._vocoder_ap, bundle.stats)
+        vocoder = setup_vocoder(config)
+        vocoder.load_checkpoint(config, bundle.checkpoint(), eval=True)
+        self._vocoder = vocoder.to(self._device)
+        self._rate = int(config.audio.sample_rate)
+
+    def close(self) -> None:
+        self._model = self._vocoder = self._griffin_lim = None
+
+    def synthesize(self, utterance: Utterance, cancelled: Cancelled) -> Iterator[Chunk]:
+        for index, sentence in enumerate(utterance.sentences):
+            if cancelled():
+                return
+            with self._exclusive(), OwnNoise(utterance.seed + index) as noise, torch.inference_mode():
+                samples = self._speak(sentence, utterance, noise)
+            if samples.size:
+                yield Chunk(samples, index)
+
+    def _exclusive(self) -> contextlib.AbstractContextManager[Any]:
+        return contextlib.nullcontext() if self.capabilities.reentrant else self._lock
+
+    def _speak(self, sentence: str, utterance: Utterance, noise: OwnNoise) -> FloatArray:
+        language = utterance.language or self.languages[0]
+        tokens = self._model.tokenizer.text_to_ids(sentence, language=language)
+        if not tokens:
+            return np.zeros(0, dtype=np.float32)
+        tokens += tokens[-1:] * max(0, SHORTEST - len(tokens))
+        x = torch.tensor([tokens], device=self._device)
+        return self._to_samples(self._infer(x, utterance.speed, self._conditions(x, utterance.voice, language)), noise)
+
+    def _infer(self, x: torch.Tensor, speed: float, conditions: dict[str, torch.Tensor | None]) -> torch.Tensor:
+        if self._family == FORWARD:
+            return infer_forward(self._model, x, conditions, speed)
+        model = self._model
+        if self._family in ROUNDING_UP and speed != 1.0:
+            model = at_speed(model, speed, frames_rounded_up)
+        outputs: torch.Tensor = model.inference(x, conditions)["model_outputs"]
+        return outputs
+
+    def _conditions(self, x: torch.Tensor, voice: str, language: str) -> dict[str, torch.Tensor | None]:
+        model = self._model
+        conditions: dict[str, torch.Tensor | None] = {
+            "x_lengths": torch.tensor([x.shape[1]], device=self._device),
+            "speaker_ids": None,
+            "d_vectors": None,
+            "language_ids": None,
+        }
+        if len(model.language_manager.name_to_id) > 1:
+            conditions["language_ids"] = torch.tensor(
+                [model.language_manager.name_to_id[language]], device=self._device
+            )
+        if voice in self._speakers():
+            if model.speaker_manager.embeddings_by_names:
+                vector = np.mean(model.speaker_manager.embeddings_by_names[voice], axis=0)
+                conditions["d_vectors"] = torch.tensor(vector, dtype=torch.float32, device=self._device)[None]
+            else:
+                conditions["speaker_ids"] = torch.tensor([model.speaker_manager.name_to_id[voice]], device=self._device)
+        return conditions
+
+    def _to_samples(self, output: torch.Tensor, noise: OwnNoise) -> FloatArray:
+        """[1, 1, samples] of an end-to-end model, or [1, frames, bins] of one that needs a vocoder."""
+        if self._family == "Vits":
+            samples = output[0, 0].float().cpu().numpy()
+        elif self._vocoder is not None:
+            samples = self._vocode(output[0])
+        else:
+            assert self._griffin_lim is not None
+            samples = self._griffin_lim(output[0], noise.generator(self._device))
+        return np.ascontiguousarray(samples, dtype=np.float32)
+
+    def _vocode(self, mel: torch.Tensor) -> FloatArray:
+        levels = self._model.ap.denormalize(mel.float().cpu().numpy().T)
+        wanted = self._vocoder_ap.normalize(levels)
+        ratio = self._rate / self._model.ap.sample_rate
+        if ratio == 1:
+            features = torch.tensor(wanted, dtype=torch.float32)[None]
+        else:
+            features = interpolate_vocoder_input([1, ratio], wanted)
+        samples: FloatArray = self._vocoder.inference(features.to(self._device)).float().cpu().numpy().reshape(-1)
+        return samples
+
+    def _speakers(self) -> list[str]:
+        manager = self._model.speaker_manager
+        return list(manager.name_to_id) if manager is not None else []
+
+
+def _coqui_config(values: dict[str, Any]) -> Any:
+    """coqui's config object of the checked values, as TTS.config.load_config makes it of a file."""
+    name = str(values.get("model", values.get("generator_model"))).lower().replace("_generator", "")
+    config = register_config(name)()
+    config.from_dict(values)
+    return config
+
+
+def _use_stats(processor: Any, stats: dict[str, Any] | None) -> None:
+    """What AudioProcessor does with `stats_path`, from statistics that were read safely."""
+    if stats is None or not processor.signal_norm:
+        return
+    processor.setup_scaler(stats["mel_mean"], stats["mel_std"], stats["linear_mean"], stats["linear_std"])
+    processor.max_norm = processor.clip_norm = processor.symmetric_norm = None

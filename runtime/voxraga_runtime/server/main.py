@@ -1,0 +1,177 @@
+"""`voxraga-runtime serve`: settings, engine, HTTP server, and how it starts and stops."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import structlog
+import uvicorn
+
+from voxraga_runtime.common import logs
+from voxraga_runtime.common.errors import StartupError
+from voxraga_runtime.common.metrics import ServerMetrics
+from voxraga_runtime.common.settings import ServerSettings, load_settings
+from voxraga_runtime.common.termination import write_termination_message
+from voxraga_runtime.store import manifest
+from voxraga_runtime.store.errors import StoreError
+
+if TYPE_CHECKING:
+    from voxraga_runtime.server.engines.base import Engine
+    from voxraga_runtime.server.service import SpeechService
+
+log = structlog.get_logger()
+
+KEEP_ALIVE = 120  # seconds; longer than what proxies and connection pools of clients keep
+LINGER = (
+    1.0  # seconds after SIGTERM in which a late request still gets an answer (503): endpoints are updated with a delay
+)
+LAST_BYTES = 5  # seconds for responses that are made, but not yet sent
+
+
+def main() -> int:
+    """Serve until SIGTERM. Returns the exit code: 0, or 1 for a start that can't succeed (its last words say why)."""
+    try:
+        settings = load_settings()
+    except StartupError as error:
+        logs.setup()
+        return _report(error, None)
+    logs.setup(settings.log_level)
+    _keep_to_the_store()
+    try:
+        return asyncio.run(_serve(settings))
+    except StartupError as error:
+        return _report(error, settings.termination_log)
+
+
+def _report(error: StartupError, path: Path | None) -> int:
+    log.error("start failed", reason=error.reason, error=error.message)
+    write_termination_message({"reason": error.reason, "message": error.message}, path)
+    return 1
+
+
+def _keep_to_the_store() -> None:
+    """No downloads, and caches only where a read-only root can be written; before anything heavy is imported."""
+    scratch = tempfile.gettempdir()
+    for name, value in {
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "TRAINER_TELEMETRY": "0",
+        "NUMBA_CACHE_DIR": f"{scratch}/numba",
+        "MPLCONFIGDIR": f"{scratch}/matplotlib",
+    }.items():
+        os.environ.setdefault(name, value)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, but signals are ours: it would close the port at once, where a probe must still read 503."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def _serve(settings: ServerSettings) -> int:
+    from voxraga_runtime.server.app import build_app  # noqa: PLC0415 - after _keep_to_the_store
+    from voxraga_runtime.server.service import SpeechService  # noqa: PLC0415
+
+    listener = _listen(settings)
+    service = SpeechService(settings, ServerMetrics(), lambda: _engine(settings), lambda: _setup_thread(settings))
+    config = uvicorn.Config(
+        build_app(service, _provenance(settings.model_path)),
+        http="h11",
+        loop="asyncio",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=LAST_BYTES,
+    )
+    server = _Server(config)
+    stopping = _on_signals()
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    log.info("listening", port=listener.getsockname()[1], model=settings.model_name, path=str(settings.model_path))
+    try:
+        await _until_stopped(service, stopping)
+        return 0
+    finally:
+        server.should_exit = True
+        await serving
+        service.close()
+
+
+async def _until_stopped(service: "SpeechService", stopping: asyncio.Event) -> None:
+    """Load, serve, and drain once stopped; a failed load raises StartupError."""
+    stop = asyncio.create_task(stopping.wait())
+    loading = asyncio.create_task(service.start())
+    await asyncio.wait({stop, loading}, return_when=asyncio.FIRST_COMPLETED)
+    if loading.done():
+        loading.result()
+        await stop
+    log.info("draining", running=service.admission.running, waiting=service.admission.waiting)
+    service.drain()
+    _, finished = await asyncio.gather(asyncio.sleep(LINGER), service.finish())
+    log.info("stopped", finished=finished)
+    loading.cancel()
+
+
+def _on_signals() -> asyncio.Event:
+    """An event that SIGTERM or SIGINT sets; a second signal ends the process at once."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def received(number: int) -> None:
+        if stopping.is_set():
+            os._exit(128 + number)
+        stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, received, number)
+    return stopping
+
+
+def _listen(settings: ServerSettings) -> socket.socket:
+    """A socket on every address, IPv6 included where there is one; or on the host that was named."""
+    try:
+        if settings.host:
+            return socket.create_server((settings.host, settings.port), backlog=2048)
+        dual = socket.has_dualstack_ipv6()
+        family = socket.AF_INET6 if dual else socket.AF_INET
+        return socket.create_server(("", settings.port), family=family, dualstack_ipv6=dual, backlog=2048)
+    except OSError as error:
+        raise StartupError("SettingsInvalid", f"VOXRAGA_PORT is {settings.port}: {error.strerror}") from None
+
+
+def _engine(settings: ServerSettings) -> "Engine":
+    from voxraga_runtime.server.engines.coqui import CoquiEngine  # noqa: PLC0415 - slow: the port answers meanwhile
+
+    return CoquiEngine(settings.model_path, settings.device)
+
+
+def _setup_thread(settings: ServerSettings) -> None:
+    import torch  # noqa: PLC0415 - slow, like the engine
+
+    torch.set_num_threads(settings.cpu_threads)  # of this thread: OpenMP counts for each on its own
+
+
+def _provenance(path: Path) -> dict[str, Any]:
+    """What the manifest says of the model. Raises StartupError (ModelMissing) where nothing is stored."""
+    if not path.is_dir():
+        raise StartupError("ModelMissing", f"VOXRAGA_MODEL_PATH is {path}: no such folder; has the fetch Job run?")
+    if not (path / "manifest.json").is_file():
+        return {}  # a plain folder with a model in it, as when one is tried out by hand
+    try:
+        stored = manifest.load(path)
+    except StoreError as error:
+        raise StartupError("ModelInvalid", error.message) from None
+    return {
+        "upstream": stored.model.name,
+        "license": stored.model.license,
+        "revision": stored.revision,
+        "digest": stored.digest,
+    }

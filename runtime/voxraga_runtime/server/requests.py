@@ -1,0 +1,166 @@
+"""What clients may ask for: names, aliases and bounds checked, and turned into a Speech."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+from voxraga_runtime.common.encoding import FORMATS, Format
+from voxraga_runtime.common.errors import InvalidRequest, NotFound, StartupError
+from voxraga_runtime.common.settings import FASTEST, SLOWEST, ServerSettings
+from voxraga_runtime.server.engines.base import Engine, Utterance
+from voxraga_runtime.server.render import Speech
+from voxraga_runtime.server.text import finished, split_sentences
+
+OPENAI_MODELS = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")  # clients that can't be told a model send one of these
+OPENAI_VOICES = (
+    *("alloy", "echo", "nova", "onyx", "shimmer", "fable", "coral", "ash", "sage", "ballad", "verse", "marin", "cedar"),
+)
+NAMES_SHOWN = 40
+STREAM_FORMATS = ("audio", "sse")
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A request as it came, whichever route it came by; None is "not said". `text_field` names it in errors."""
+
+    text: str
+    text_field: str
+    model: str | None = None
+    voice: str | None = None
+    language: str | None = None
+    format: str | None = None
+    speed: float | None = None
+    sample_rate: int | None = None
+    stream: bool | None = None
+    stream_format: str | None = None
+    seed: int | None = None
+    format_field: str = field(default="response_format")
+
+
+class Catalogue:
+    """What this server has: the model's name, its voices and their aliases, languages and formats.
+
+    Raises StartupError (SettingsInvalid) where a default or an alias names something the model doesn't have.
+    """
+
+    def __init__(self, settings: ServerSettings, engine: Engine) -> None:
+        self._settings = settings
+        self._rate = engine.sample_rate
+        self.model = settings.model_name
+        self.voices = tuple(v.id for v in engine.voices())
+        self.languages = engine.languages
+        self.aliases = self._aliases(settings)
+        self.default_voice = self._configured("DEFAULT_VOICE", settings.default_voice, self.voices)
+        self.default_language = self._configured("DEFAULT_LANGUAGE", settings.default_language, self.languages)
+        self._openai = self._openai_voices()
+
+    def _aliases(self, settings: ServerSettings) -> dict[str, str]:
+        for name, voice in settings.voice_aliases.items():
+            if voice not in self.voices:
+                message = f"VOXRAGA_VOICE_ALIASES: {name} is {voice!r}; the model has {_list(self.voices)}"
+                raise StartupError("SettingsInvalid", message)
+        return dict(settings.voice_aliases)
+
+    def _configured(self, variable: str, value: str | None, known: Sequence[str]) -> str:
+        found = known[0] if value is None else _match(value, known) or self.aliases.get(value)
+        if found is None:
+            raise StartupError("SettingsInvalid", f"VOXRAGA_{variable} is {value!r}; the model has {_list(known)}")
+        return found
+
+    def _openai_voices(self) -> dict[str, str]:
+        """Spread OpenAI's names over the voices, so that different ones sound different; alloy is the default voice."""
+        start = self.voices.index(self.default_voice)
+        return {name: self.voices[(start + i) % len(self.voices)] for i, name in enumerate(OPENAI_VOICES)}
+
+    def speech(self, ask: Ask) -> Speech:
+        """Check a request. Raises InvalidRequest (naming the field, what is allowed) or NotFound (model)."""
+        self.require_model(ask.model)
+        form = self._format(ask)
+        sentences = self._sentences(ask)
+        stream_format = ask.stream_format or "audio"
+        if stream_format not in STREAM_FORMATS:
+            _refuse("stream_format", stream_format, "audio or sse")
+        events = stream_format == "sse"
+        # one sentence comes in one piece anyway: then its header can be exact
+        by_itself = form.streams_by_default and len(sentences) > 1
+        streamed = events or (by_itself if ask.stream is None else ask.stream)
+        utterance = Utterance(
+            sentences=sentences,
+            voice=self.voice(ask.voice),
+            language=self.language(ask.language),
+            speed=self._speed(ask.speed),
+            seed=ask.seed or 0,
+        )
+        return Speech(utterance, form, self._sample_rate(form, ask.sample_rate), streamed, events, len(ask.text))
+
+    def require_model(self, name: str | None) -> str:
+        """The model's own name for one a client uses."""
+        if name in {None, "", self.model, *OPENAI_MODELS}:
+            return self.model
+        raise NotFound(
+            f"the model {_short(name)} does not exist; this server has {self.model!r}",
+            param="model",
+            code="model_not_found",
+        )
+
+    def voice(self, name: str | None) -> str:
+        if not name:
+            return self.default_voice
+        found = _match(name, self.voices) or self.aliases.get(name) or self._openai.get(name.lower())
+        return found or _refuse("voice", name, f"one of {_list(self.voices)}")
+
+    def language(self, name: str | None) -> str:
+        if not name:
+            return self.default_language
+        primary = name.split("-")[0].lower()
+        found = _match(name, self.languages) or next(
+            (known for known in self.languages if known.split("-")[0].lower() == primary), None
+        )
+        return found or _refuse("language", name, f"one of {_list(self.languages)}")
+
+    def _format(self, ask: Ask) -> Format:
+        name = (ask.format or self._settings.default_format).lower()
+        return FORMATS.get(name) or _refuse(ask.format_field, name, f"one of {', '.join(FORMATS)}")
+
+    def _speed(self, speed: float | None) -> float:
+        if speed is None:
+            return self._settings.default_speed
+        if not SLOWEST <= speed <= FASTEST:  # also false of NaN
+            _refuse("speed", f"{speed:g}", f"a number from {SLOWEST} to {FASTEST}")
+        return speed
+
+    def _sample_rate(self, form: Format, wanted: int | None) -> int:
+        if wanted is None:
+            return form.default_rate or form.nearest_rate(self._rate)
+        if wanted not in form.rates:
+            _refuse("sample_rate", str(wanted), f"for {form.name} one of {', '.join(map(str, form.rates))}")
+        return wanted
+
+    def _sentences(self, ask: Ask) -> tuple[str, ...]:
+        longest = self._settings.max_text_length
+        if len(ask.text) > longest:
+            message = f"{ask.text_field} has {len(ask.text)} characters; at most {longest} are allowed"
+            raise InvalidRequest(message, param=ask.text_field, code="string_above_max_length")
+        sentences = tuple(finished(s) for s in split_sentences(ask.text))
+        if not sentences:
+            message = f"{ask.text_field} has nothing to speak: it needs at least one letter or digit"
+            raise InvalidRequest(message, param=ask.text_field, code="empty_input")
+        return sentences
+
+
+def _match(name: str, known: Sequence[str]) -> str | None:
+    return next((k for k in known if k == name), None) or next((k for k in known if k.lower() == name.lower()), None)
+
+
+def _refuse(field_name: str, value: str, allowed: str) -> NoReturn:
+    raise InvalidRequest(f"{field_name} is {_short(value)}; it must be {allowed}", param=field_name)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:80] + "…"  # noqa: PLR2004 - what fits a line
+
+
+def _list(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return ", ".join(names[:NAMES_SHOWN]) + more

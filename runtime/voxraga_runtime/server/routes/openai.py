@@ -1,0 +1,91 @@
+"""OpenAI's speech API, as its clients call it: unknown fields are ignored, our extensions are marked."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from voxraga_runtime.server.requests import OPENAI_MODELS, Ask
+from voxraga_runtime.server.routes.access import Service
+
+router = APIRouter(prefix="/v1", tags=["OpenAI"])
+
+OWNER = "voxraga"
+
+
+class VoiceId(BaseModel):
+    """A voice named by an object, as OpenAI's custom voices are."""
+
+    id: str
+
+
+class SpeechBody(BaseModel):
+    """POST /v1/audio/speech."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"model": "tts-1", "input": "Hello from the cluster.", "voice": "alloy"}}
+    )
+
+    input: str = Field(description="The text to speak")
+    model: str | None = Field(None, description="The served model, or tts-1, tts-1-hd, gpt-4o-mini-tts for it")
+    voice: str | VoiceId | None = Field(None, description="A voice of the model, an alias or an OpenAI voice")
+    response_format: str | None = Field(None, description="mp3, opus, aac, flac, wav or pcm (24 kHz, s16le, mono)")
+    speed: float | None = Field(None, description="0.5 to 2.0")
+    stream_format: str | None = Field(None, description="audio or sse")
+    instructions: Any = Field(None, description="Accepted, without effect: the models take none")
+    sample_rate: int | None = Field(None, description="Extension: Hz of the answer")
+    language: str | None = Field(None, description="Extension: for models of several languages")
+    stream: bool | None = Field(None, description="Extension: send each sentence when it is ready, or all at once")
+    seed: int | None = Field(None, ge=0, lt=2**62, description="Extension: equal seeds give equal samples")
+
+
+@router.post("/audio/speech", response_class=Response, responses={200: {"content": {"audio/mpeg": {}}}})
+async def speech(body: SpeechBody, request: Request, service: Service) -> Response:
+    """Speak a text."""
+    ask = Ask(
+        text=body.input,
+        text_field="input",
+        model=body.model,
+        voice=body.voice.id if isinstance(body.voice, VoiceId) else body.voice,
+        language=body.language,
+        format=body.response_format,
+        speed=body.speed,
+        sample_rate=body.sample_rate,
+        # who names a stream format means to stream; a wav then can't tell its length
+        stream=True if body.stream is None and body.stream_format else body.stream,
+        stream_format=body.stream_format,
+        seed=body.seed,
+    )
+    return await service.speak(request, ask)
+
+
+@router.get("/models")
+async def models(service: Service) -> dict[str, Any]:
+    """The one model of this server, as OpenAI lists models."""
+    return {"object": "list", "data": [_model(service.settings.model_name)]}
+
+
+@router.get("/models/{model:path}")
+async def model(model: str, service: Service) -> dict[str, Any]:
+    """One model; OpenAI's speech models are names of the one that is served."""
+    _, catalogue = service.offer()
+    return _model(model if model in OPENAI_MODELS else catalogue.require_model(model))
+
+
+@router.get("/audio/models")
+async def audio_models(service: Service) -> dict[str, Any]:
+    """What Open WebUI reads."""
+    return {"models": [{"id": service.settings.model_name}]}
+
+
+@router.get("/audio/voices")
+async def voices(service: Service) -> dict[str, Any]:
+    """The model's voices and the aliases of the VoiceModel."""
+    _, catalogue = service.offer()
+    names = [*catalogue.voices, *(a for a in catalogue.aliases if a not in catalogue.voices)]
+    return {"voices": [{"id": name, "name": name} for name in names]}
+
+
+def _model(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": OWNER}

@@ -1,0 +1,253 @@
+"""The model server's heart: holds the engine, admits requests, runs them on workers and answers with their audio."""
+
+import asyncio
+import base64
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from enum import StrEnum
+from typing import Any
+
+import structlog
+from fastapi import Request
+from fastapi.responses import Response, StreamingResponse
+
+from voxraga_runtime.common.errors import ClientGone, SynthesisFailed, Unavailable, VoxragaError
+from voxraga_runtime.common.metrics import ServerMetrics
+from voxraga_runtime.common.settings import ServerSettings
+from voxraga_runtime.server.admission import Admission
+from voxraga_runtime.server.engines.base import Engine
+from voxraga_runtime.server.render import Rendered, Speech, render
+from voxraga_runtime.server.requests import Ask, Catalogue
+from voxraga_runtime.server.warmup import warm_up
+from voxraga_runtime.server.workers import Job, Workers, cpu_limit, worker_count
+
+log = structlog.get_logger()
+
+RETRY_WHILE_LOADING = 5  # seconds
+
+
+class State(StrEnum):
+    LOADING = "loading"
+    READY = "ready"
+    DRAINING = "draining"
+
+
+class SpeechService:
+    """One model, served. Make it inside the event loop; `start()` before `speak()`."""
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        metrics: ServerMetrics,
+        make_engine: Callable[[], Engine],
+        setup_thread: Callable[[], None],
+    ) -> None:
+        self.settings = settings
+        self.metrics = metrics
+        self.state = State.LOADING
+        self._make_engine = make_engine  # called in a worker: importing torch takes seconds
+        self._served: tuple[Engine, Catalogue] | None = None
+        self._gains: dict[str, float] = {}
+        self._jobs: set[Job] = set()
+        count = settings.max_concurrency or worker_count(cpu_limit(), settings.cpu_threads)
+        self.admission = Admission(count, settings.queue_depth, settings.queue_timeout)
+        self._workers = Workers(count, setup_thread)
+        metrics.queue_size.set_function(lambda: self.admission.waiting)
+        metrics.in_flight.set_function(lambda: self.admission.running)
+
+    async def start(self) -> None:
+        """Load, warm up, become ready. Raises StartupError."""
+        started = time.perf_counter()
+        job = Job()
+        self._workers.start(job, self._load)
+        async for _ in job.chunks():
+            pass
+        engine, _ = self._loaded()
+        if not engine.capabilities.reentrant:
+            self.admission.slots = 1  # its requests would only wait inside the workers: let them wait in the queue
+        seconds = time.perf_counter() - started
+        self.metrics.load_seconds.set(seconds)
+        if self.state is State.LOADING:
+            self.state = State.READY
+            log.info("ready", seconds=round(seconds, 2), workers=self.admission.slots, gains=self._gains)
+
+    def _load(self, _job: Job) -> None:
+        engine = self._make_engine()
+        engine.load()
+        catalogue = Catalogue(self.settings, engine)
+        self._gains = warm_up(engine, catalogue.default_voice, catalogue.default_language)
+        self._served = (engine, catalogue)
+
+    def _loaded(self) -> tuple[Engine, Catalogue]:
+        if self._served is None:
+            raise Unavailable("the model is being loaded", code="loading", retry_after=RETRY_WHILE_LOADING)
+        return self._served
+
+    def offer(self) -> tuple[Engine, Catalogue]:
+        """The engine and what it offers; raises Unavailable before the server is ready and once it drains."""
+        if self.state is State.DRAINING:
+            raise Unavailable("the server is shutting down; send the request again", code="draining", retry_after=1)
+        return self._loaded()
+
+    async def speak(self, request: Request, ask: Ask) -> Response:
+        """Answer one request with audio; raises the errors of common.errors before the first byte was sent."""
+        engine, catalogue = self.offer()
+        speech = catalogue.speech(ask)
+        gone = asyncio.Event()
+        watcher = asyncio.create_task(_watch(request, gone))
+        try:
+            job = await self._admit(request, engine, speech, gone)
+        except BaseException:
+            watcher.cancel()
+            raise
+        leaving = asyncio.create_task(_cancel_when(gone, job))
+        parts = _Parts(job, gone, (watcher, leaving))
+        try:
+            first = await parts.first(whole=not speech.streamed)
+        except ClientGone:
+            request.scope["state"]["client_gone"] = True
+            raise
+        except VoxragaError:
+            raise
+        except Exception as error:
+            log.exception("synthesis failed", sentences=len(speech.utterance.sentences))
+            raise SynthesisFailed("the model failed on this text; the server's log has the request id") from error
+        headers = {"X-Sample-Rate": str(speech.rate)}
+        if not speech.streamed:
+            return Response(first, media_type=speech.format.content_type, headers=headers)
+        if speech.events:
+            events = _as_events(parts.all(first), speech)
+            return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
+        return StreamingResponse(parts.all(first), media_type=speech.format.content_type, headers=headers)
+
+    async def _admit(self, request: Request, engine: Engine, speech: Speech, gone: asyncio.Event) -> Job:
+        """Wait for a slot and put the work on it; the slot is free again when the worker is, not when the client is."""
+        waited = time.perf_counter()
+        try:
+            lease = await self.admission.acquire(gone)
+        except ClientGone:
+            request.scope["state"]["client_gone"] = True
+            raise
+        self.metrics.queue_wait.observe(time.perf_counter() - waited)
+        job = Job()
+        self._jobs.add(job)
+        arrived = request.scope["state"].get("started", waited)
+        measured: list[Rendered] = []
+        gain = self._gains[speech.utterance.voice]
+        future = self._workers.start(
+            job, lambda job: measured.append(render(engine, speech, gain, job.put, job.cancelled))
+        )
+        loop = asyncio.get_running_loop()
+
+        def ended() -> None:
+            lease.release()
+            self._jobs.discard(job)
+            self._record(measured, speech, arrived)
+
+        def from_worker(_future: Any) -> None:
+            # the loop is closed where the server was stopped without waiting
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(ended)
+
+        future.add_done_callback(from_worker)
+        return job
+
+    def _record(self, measured: list[Rendered], speech: Speech, arrived: float) -> None:
+        for result in measured:
+            self.admission.observe(result.work_seconds)
+            self.metrics.audio_seconds.inc(result.audio_seconds)
+            if result.first_audio_at is not None:
+                self.metrics.first_audio.observe(max(0.0, result.first_audio_at - arrived))
+            if result.complete:
+                self.metrics.characters.inc(speech.characters)
+                self.metrics.real_time_factor.observe(result.work_seconds / result.audio_seconds)
+
+    def drain(self) -> None:
+        """Not ready any more, and nobody new is admitted."""
+        self.state = State.DRAINING
+        self.admission.drain()
+
+    async def finish(self) -> bool:
+        """Wait for running and waiting requests, at most the drain timeout; returns whether all were finished."""
+        try:
+            await asyncio.wait_for(self.admission.idle(), self.settings.drain_timeout)
+        except TimeoutError:
+            log.warning("drain timeout", running=self.admission.running, waiting=self.admission.waiting)
+            for job in self._jobs:
+                job.cancel()
+            return False
+        return True
+
+    def close(self) -> None:
+        self._workers.close()
+
+
+class _Parts:
+    """A job's bytes on their way into a response."""
+
+    def __init__(self, job: Job, gone: asyncio.Event, tasks: tuple["asyncio.Task[None]", ...]) -> None:
+        self._job = job
+        self._gone = gone
+        self._tasks = tasks
+        self._chunks = job.chunks()
+
+    async def first(self, *, whole: bool) -> bytes:
+        """The first piece, or everything. After an error, or with everything, nobody has to be watched any more."""
+        try:
+            parts = [part async for part in self._chunks] if whole else [await anext(self._chunks, b"")]
+        except BaseException:
+            self._end()
+            raise
+        left = self._gone.is_set()
+        if whole or left:
+            self._end()
+        if left:
+            raise ClientGone("the client left")
+        return b"".join(parts)
+
+    async def all(self, first: bytes) -> AsyncIterator[bytes]:
+        """The pieces, the first one again. An error breaks the connection off: no client takes a part for the whole."""
+        try:
+            yield first
+            async for part in self._chunks:
+                yield part
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        self._job.cancel()
+        for task in self._tasks:
+            task.cancel()
+
+
+async def _watch(request: Request, gone: asyncio.Event) -> None:
+    """Set `gone` when the client closes its connection; the body has been read, nothing else is to come."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    gone.set()
+
+
+async def _cancel_when(gone: asyncio.Event, job: Job) -> None:
+    await gone.wait()
+    job.cancel()
+
+
+async def _as_events(parts: AsyncIterator[bytes], speech: Speech) -> AsyncIterator[str]:
+    """OpenAI's events: speech.audio.delta for each piece, speech.audio.done at the end, error if it breaks off."""
+    size = 0
+    try:
+        async for part in parts:
+            size += len(part)
+            yield _event({"type": "speech.audio.delta", "audio": base64.b64encode(part).decode()})
+    except Exception:  # the status was sent long ago
+        log.exception("synthesis failed while streaming")
+        yield _event({"type": "error", **SynthesisFailed("the model failed on this text").body()})
+        return
+    usage = {"input_tokens": speech.characters, "output_tokens": size, "total_tokens": speech.characters + size}
+    yield _event({"type": "speech.audio.done", "usage": usage})
+
+
+def _event(content: dict[str, Any]) -> str:
+    return f"data: {json.dumps(content)}\n\n"
