@@ -11,16 +11,16 @@ from typing import Any, Protocol
 import structlog
 from pydantic import ValidationError
 
-from voxraga_operator import drift, repair, trouble
+from voxraga_operator import drift, repair
 from voxraga_operator.api.voicemodel import VoiceModel
 from voxraga_operator.cluster import ApiError
+from voxraga_operator.plan import refusal as corrections
 from voxraga_operator.plan import voicemodel as planner
 from voxraga_operator.plan.types import (
     FIELD_MANAGER,
     HANDOVER_FIELD_MANAGER,
     STATUS_FIELD_MANAGER,
     Deletion,
-    Event,
     Manifest,
     Observed,
     Plan,
@@ -38,7 +38,9 @@ class Writer(Protocol):
 
     async def get(self, kind: str, namespace: str, name: str) -> Manifest | None: ...
     async def apply(self, obj: Mapping[str, Any], *, manager: str = ..., subresource: str = "") -> Manifest: ...
-    async def delete(self, kind: str, namespace: str, name: str, *, uid: str, propagation: str = ...) -> bool: ...
+    async def delete(
+        self, kind: str, namespace: str, name: str, *, uid: str, resource_version: str | None = ...
+    ) -> bool: ...
     async def replace(self, obj: Mapping[str, Any], *, manager: str = ...) -> Manifest: ...
     async def json_patch(
         self, kind: str, namespace: str, name: str, patch: Sequence[Mapping[str, Any]]
@@ -80,12 +82,12 @@ class Reconciler:
         try:
             model = VoiceModel.model_validate(parent)
         except ValidationError as error:
-            await self._report_invalid(parent, error)
+            await self._tell(parent, corrections.invalid(parent, error, self._now()))
             return None  # a corrected spec is an event
         observed = await self._observe(key.namespace, planner.reads(model))
         plan = planner.plan(model, observed, self._settings, self._now())
         refusals = await self._carry_out(plan, observed)
-        await self._tell(parent, plan, refusals)
+        await self._tell(parent, corrections.refused(model, plan, refusals, self._now()))
         if refusals:
             raise RefusedError("; ".join(f"{refusal.kind} {refusal.name}: {refusal.message}" for refusal in refusals))
         return plan.requeue_after.total_seconds() if plan.requeue_after is not None else None
@@ -104,7 +106,13 @@ class Reconciler:
     async def _delete(self, deletion: Deletion, refusals: list[Refusal]) -> None:
         log.info("deleting", kind=deletion.kind, name=deletion.name, why=deletion.reason)
         try:
-            await self._cluster.delete(deletion.kind, deletion.namespace, deletion.name, uid=deletion.uid)
+            await self._cluster.delete(
+                deletion.kind,
+                deletion.namespace,
+                deletion.name,
+                uid=deletion.uid,
+                resource_version=deletion.resource_version,
+            )
         except ApiError as error:
             _refusal(error, deletion.kind, deletion.name, refusals)
 
@@ -135,21 +143,11 @@ class Reconciler:
         except ApiError as error:
             _refusal(error, kind, name, refusals)
 
-    async def _tell(self, parent: Manifest, plan: Plan, refusals: list[Refusal]) -> None:
-        status, events = plan.status, plan.events
-        if status is not None and refusals:
-            status = trouble.refused(status, refusals, parent["metadata"]["generation"], self._now())
-            events = (*events, *(_refusal_event(refusal) for refusal in refusals))
-        if status is not None:
-            await self._write_status(parent, status)
-        for event in events:
+    async def _tell(self, parent: Manifest, plan: Plan) -> None:
+        if plan.status is not None:
+            await self._write_status(parent, plan.status)
+        for event in plan.events:
             await self._recorder.record(parent, event.type, event.reason, event.message)
-
-    async def _report_invalid(self, parent: Manifest, error: ValidationError) -> None:
-        status = parent.get("status") or {}
-        await self._write_status(
-            parent, trouble.invalid_spec(status, error, parent["metadata"]["generation"], self._now())
-        )
 
     async def _write_status(self, parent: Manifest, status: Manifest) -> None:
         if not drift.needs_apply(parent, {"status": status}, STATUS_FIELD_MANAGER, "status"):
@@ -167,14 +165,10 @@ class Reconciler:
 
 def _refusal(error: ApiError, kind: str, name: str, refusals: list[Refusal]) -> None:
     """What the server will refuse again becomes status; all else (unreachable, conflict, overload) is tried again."""
-    if error.conflict or not error.refused:
+    if not error.refused:
         raise error
     log.warning("refused", kind=kind, name=name, code=error.status, error=error.message)
     refusals.append(Refusal(kind=kind, name=name, code=error.status, message=error.message))
-
-
-def _refusal_event(refusal: Refusal) -> Event:
-    return Event(type="Warning", reason="Refused", message=f"{refusal.kind} {refusal.name}: {refusal.message}")
 
 
 def _live(observed: Observed, kind: str, name: str) -> Manifest | None:

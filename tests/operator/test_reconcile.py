@@ -60,8 +60,10 @@ class FakeCluster:
             "metadata": {**obj["metadata"], "managedFields": [{"manager": "x"}, {"manager": repair.MANAGER}]},
         }
 
-    async def delete(self, kind: str, namespace: str, name: str, *, uid: str, propagation: str = "Background") -> bool:
-        assert (namespace, propagation) == ("default", "Background")
+    async def delete(
+        self, kind: str, namespace: str, name: str, *, uid: str, resource_version: str | None = None
+    ) -> bool:
+        assert (namespace, resource_version) == ("default", "41")
         self._write(f"delete {kind} {name} {uid}")
         return True
 
@@ -121,7 +123,15 @@ STATUS = {"phase": "Ready", "conditions": []}
 
 
 async def test_the_writes_come_in_the_plans_order_and_the_story_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    gone = Deletion(api_version="batch/v1", kind="Job", namespace="default", name="old", uid="u-7", reason="old key")
+    gone = Deletion(
+        api_version="batch/v1",
+        kind="Job",
+        namespace="default",
+        name="old",
+        uid="u-7",
+        resource_version="41",
+        reason="old key",
+    )
     plan = Plan(
         handover=(deployment(),),
         delete=(gone,),
@@ -176,10 +186,15 @@ async def test_a_spec_that_is_not_understood_stalls_with_the_fields_path(monkeyp
     status = bench.cluster.statuses[-1]
     assert status["url"] == "http://x"
     assert status["observedGeneration"] == 3
-    stalled = next(condition for condition in status["conditions"] if condition["type"] == "Stalled")
-    assert (stalled["status"], stalled["reason"]) == ("True", "InvalidSpec")
-    assert "spec.replicas" in stalled["message"]
-    assert stalled["lastTransitionTime"] == "2026-01-02T03:04:05Z"
+    condition = stalled(bench)
+    assert (condition["status"], condition["reason"]) == ("True", "SpecInvalid")
+    assert "spec.replicas" in condition["message"]
+    assert condition["lastTransitionTime"] == "2026-01-02T03:04:05Z"
+
+
+def stalled(bench: Bench) -> dict[str, Any]:
+    conditions = bench.cluster.statuses[-1]["conditions"]
+    return next(condition for condition in conditions if condition["type"] == "Stalled")
 
 
 REFUSED = ApiError(403, "Forbidden", "exceeded quota: few", what="PATCH /x")
@@ -191,10 +206,8 @@ async def test_a_refused_child_is_named_in_status_and_the_others_are_written(mon
     with pytest.raises(RefusedError, match="Service narrator: exceeded quota: few"):
         await bench.run()  # so that the queue backs off
     assert "apply Deployment by voxraga-operator" in bench.cluster.writes
-    (condition,) = bench.cluster.statuses[-1]["conditions"]
-    assert condition["type"] == "Stalled"
-    assert condition["message"] == "Service narrator: exceeded quota: few"
-    assert bench.story.lines == ["Warning Refused Service narrator: exceeded quota: few"]
+    assert stalled(bench)["message"] == "the API server refuses Service narrator: exceeded quota: few"
+    assert bench.story.lines == ["Warning ApplyRefused the API server refuses Service narrator: exceeded quota: few"]
 
 
 @pytest.mark.parametrize(
@@ -242,7 +255,7 @@ async def test_what_is_invalid_in_itself_is_no_repair_for_ever(monkeypatch: pyte
     bench.cluster.failures["replace Service by voxraga-operator-repair"] = [invalid]
     with pytest.raises(RefusedError):
         await bench.run()
-    assert "Required value" in bench.cluster.statuses[-1]["conditions"][0]["message"]
+    assert "Required value" in stalled(bench)["message"]
 
 
 async def test_a_parent_that_vanishes_before_its_status_is_written_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:

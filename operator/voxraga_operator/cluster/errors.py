@@ -36,7 +36,7 @@ class ApiError(Exception):
             HTTPStatus.BAD_REQUEST,
             HTTPStatus.FORBIDDEN,
             HTTPStatus.METHOD_NOT_ALLOWED,
-            HTTPStatus.CONFLICT,
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
             HTTPStatus.UNPROCESSABLE_ENTITY,
         }
 
