@@ -1,8 +1,8 @@
 """Take the CUDA half out of a CUDA build of torch, for images that only ever use the CPU.
 
-Where PyTorch's own CPU wheels cannot be reached there is only the CUDA build, and 5 of its 6 GB are code that a CPU never
-runs. Its libraries name each other, so they cannot simply be deleted: those that are still named are replaced by a
-library of the same name that defines the same symbols, each of which stops the program. None is ever called, because
+Where PyTorch's own CPU wheels cannot be reached there is only the CUDA build, and 5 of its 6 GB are code that a CPU
+never runs. Its libraries name each other, so they cannot simply be deleted: those that are still named are replaced by
+a library of the same name that defines the same symbols, each of which stops the program. None is ever called, because
 without the real libraries torch registers no CUDA backend: `torch.cuda.is_available()` is False.
 
     python3 without_cuda.py FOLDER      a folder of installed packages; needs binutils (nm, readelf, as, ld)
