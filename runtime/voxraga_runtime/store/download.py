@@ -17,7 +17,6 @@ from .http import NOT_MODIFIED, PARTIAL, RANGE_NOT_SATISFIABLE, Http, TransientE
 from .listing import Remote
 from .manifest import sha256_of
 
-CHUNK = 1 << 18  # bytes
 PROGRESS_EVERY = 5.0  # seconds
 
 log = structlog.get_logger(__name__)
@@ -117,7 +116,8 @@ class Downloader:
             start = _offset(response, start)
             item.begin(response, start)
             expected = _total(response, start)
-            for count in item.append(response.iter_raw(CHUNK)):
+            # as they come: whole pieces would be lost with the rest of one when the line breaks
+            for count in item.append(response.iter_raw()):
                 received[0] += count
                 self.progress.add(count, item.remote.path)
         if expected is not None and item.present() != expected:

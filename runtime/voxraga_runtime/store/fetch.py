@@ -118,7 +118,7 @@ def _end(message: dict[str, Any], code: int) -> int:
     write_termination_message(message)
     if not structlog.is_configured():
         logs.setup()  # the settings themselves were wrong
-    log.info("fetch ended", code=code, **message)
+    log.info("fetch ended", code=code, result=message)
     return code
 
 

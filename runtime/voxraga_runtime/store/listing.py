@@ -54,9 +54,8 @@ def bundle_path(path: str, where: str) -> str:
     parts = PurePosixPath(path).parts
     plain = path == str(PurePosixPath(path)) and path.isprintable() and "\\" not in path and len(path) <= LONGEST
     if not parts or not plain or path.startswith("/") or any(part.startswith(".") for part in parts):
-        shown = path if path.isprintable() else ascii(path)
         raise StoreError(
-            "UnsafeModel", f"{where}: the path {shown!r} is not allowed; use a relative path without '..' or dot files"
+            "UnsafeModel", f"{where}: the path {path!a} is not allowed; use a relative path without '..' or dot files"
         )
     return path
 
