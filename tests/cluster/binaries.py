@@ -91,6 +91,11 @@ MODULES = (
         {"local-path-provisioner": "github.com/rancher/local-path-provisioner"},
         {"main.VERSION": "v0.0.30"},
     ),
+    Module(
+        "registry",
+        {"registry": "github.com/distribution/distribution/v3/cmd/registry"},
+        {"github.com/distribution/distribution/v3/version.version": "v3.1.2"},
+    ),
 )
 
 CONTROLPLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
@@ -103,6 +108,7 @@ NODE = (
     "ctr",
     "coredns",
     "local-path-provisioner",
+    "registry",
 )
 
 
