@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from .errors import StoreError
 
 ARCHIVES = (".zip", ".tar.gz", ".tgz", ".tar")
-LONGEST = 240  # characters of a path in the bundle: below every file system's limit
+LONGEST = 255  # characters of a path in the bundle, as in the CRD
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ class Claim(Part):
     """A folder of a mounted claim."""
 
     claim_name: str = ""
-    path: str = ""
+    path: str | None = None
 
 
 class Builtin(Part):

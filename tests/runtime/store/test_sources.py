@@ -234,7 +234,7 @@ def test_a_folder_that_cannot_be(run: Fetch, tmp_path: Path, path: str, reason: 
 def test_a_link_out_of_the_claim(run: Fetch, tmp_path: Path, target: str) -> None:
     claim = bundles.write(tmp_path / "claim", good())
     (claim / "speakers.json").symlink_to(target)
-    outcome = run({"persistentVolumeClaim": {"claimName": "models"}}, VOXRAGA_SOURCE_PATH=str(claim))
+    outcome = run({"persistentVolumeClaim": {"claimName": "models", "path": None}}, VOXRAGA_SOURCE_PATH=str(claim))
     assert outcome.message["reason"] == "UnsafeModel"
     assert "speakers.json" in outcome.message["message"]
 

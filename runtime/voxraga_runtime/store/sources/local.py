@@ -16,15 +16,16 @@ def resolve_claim(source: Claim, settings: Settings) -> Listing:
     """Every file below `path` of the claim. Raises StoreError: SourceNotFound, SourceForbidden, UnsafeModel."""
     where = "spec.source.persistentVolumeClaim.path"
     root = settings.source_path
-    folder = root / bundle_path(source.path.strip("/"), where) if source.path.strip("/") else root
-    # a link on the way to the folder could lead out of the claim
+    path = (source.path or "").strip("/")
+    folder = root / path
+    # `..`, or a link on the way to the folder, could lead out of the claim
     if not folder.resolve().is_relative_to(root.resolve()):
-        raise StoreError("UnsafeModel", f"{where}: {source.path!r} leads out of the claim {source.claim_name}")
+        raise StoreError("UnsafeModel", f"{where}: {path!r} leads out of the claim {source.claim_name}")
     if not folder.is_dir():
-        raise StoreError("SourceNotFound", f"{where}: claim {source.claim_name} has no folder {source.path!r}")
+        raise StoreError("SourceNotFound", f"{where}: claim {source.claim_name} has no folder {path!r}")
     files = tuple(_files(folder, root))
     if not files:
-        raise StoreError("SourceNotFound", f"{where}: {source.path!r} of claim {source.claim_name} holds no file")
+        raise StoreError("SourceNotFound", f"{where}: {path!r} of claim {source.claim_name} holds no file")
     return Listing(name=folder.name if folder != root else source.claim_name, files=files)
 
 
