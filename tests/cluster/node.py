@@ -85,6 +85,13 @@ def running(layout: Layout) -> Cluster | None:
     return Cluster(layout, url)
 
 
+def current(directory: Path | None = None) -> Cluster:
+    """The running cluster; an error that says how to start one where there is none."""
+    if cluster := running(Layout(directory or paths.state())):
+        return cluster
+    raise RuntimeError("no cluster is running: python -m tests.cluster up")
+
+
 def _start(layout: Layout, extras: Collection[str]) -> Cluster:
     try:
         with step("start the cluster"):
