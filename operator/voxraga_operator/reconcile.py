@@ -41,9 +41,8 @@ class Writer(Protocol):
     async def delete(
         self, kind: str, namespace: str, name: str, *, uid: str, resource_version: str | None = ...
     ) -> bool: ...
-    async def replace(self, obj: Mapping[str, Any], *, manager: str = ...) -> Manifest: ...
     async def json_patch(
-        self, kind: str, namespace: str, name: str, patch: Sequence[Mapping[str, Any]]
+        self, kind: str, namespace: str, name: str, patch: Sequence[Mapping[str, Any]], *, manager: str = ...
     ) -> Manifest: ...
 
 
@@ -136,7 +135,8 @@ class Reconciler:
         kind, namespace, name = live["kind"], live["metadata"]["namespace"], live["metadata"]["name"]
         log.warning("repairing", kind=kind, name=name)
         try:
-            await self._cluster.replace(repair.replacement(live, wanted), manager=repair.MANAGER)
+            patch = repair.replacement(live, wanted)
+            await self._cluster.json_patch(kind, namespace, name, patch, manager=repair.MANAGER)
             repaired = await self._cluster.apply(wanted, manager=manager)
             if patch := repair.forget(repaired):
                 await self._cluster.json_patch(kind, namespace, name, patch)

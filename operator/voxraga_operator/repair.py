@@ -22,16 +22,18 @@ def possible(status: int, live: Mapping[str, Any] | None, desired: Mapping[str, 
     return status == _UNPROCESSABLE and live is not None and desired["kind"] in _KINDS
 
 
-def replacement(live: Mapping[str, Any], desired: Mapping[str, Any]) -> Object:
-    """The live object with our spec; its resourceVersion makes the write fail if it changed meanwhile."""
+def replacement(live: Mapping[str, Any], desired: Mapping[str, Any]) -> list[Object]:
+    """A JSON patch to our spec, which needs no right to update. It conflicts if the object has changed meanwhile."""
     spec = dict(desired["spec"])
     if desired["kind"] == "Deployment" and "replicas" not in spec:  # an autoscaler's
         spec["replicas"] = live["spec"].get("replicas", 1)
-    identity = {"apiVersion": desired["apiVersion"], "kind": desired["kind"]}
-    return {**live, **identity, "spec": spec}
+    return [
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": live["metadata"]["resourceVersion"]},
+        {"op": "replace", "path": "/spec", "value": spec},
+    ]
 
 
-def forget(live: Mapping[str, Any]) -> list[dict[str, Any]]:
+def forget(live: Mapping[str, Any]) -> list[Object]:
     """A JSON patch that takes our one-time manager out of managedFields again."""
     entries = live["metadata"].get("managedFields") or []
     for index, entry in enumerate(entries):

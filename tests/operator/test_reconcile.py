@@ -32,6 +32,10 @@ def service(port: int = 80) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"ports": [{"port": port}]}}
 
 
+def versioned(obj: dict[str, Any]) -> dict[str, Any]:
+    return {**obj, "metadata": {**obj["metadata"], "resourceVersion": "5"}}
+
+
 def deployment() -> dict[str, Any]:
     metadata = {"name": "narrator", "namespace": "default"}
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": {"paused": False}}
@@ -67,14 +71,10 @@ class FakeCluster:
         self._write(f"delete {kind} {name} {uid}")
         return True
 
-    async def replace(self, obj: Mapping[str, Any], *, manager: str = "?") -> dict[str, Any]:
-        self._write(f"replace {obj['kind']} by {manager}")
-        return dict(obj)
-
     async def json_patch(
-        self, kind: str, namespace: str, name: str, patch: Sequence[Mapping[str, Any]]
+        self, kind: str, namespace: str, name: str, patch: Sequence[Mapping[str, Any]], *, manager: str = "us"
     ) -> dict[str, Any]:
-        self._write(f"patch {kind} {namespace}/{name} {patch[-1]['path']}")
+        self._write(f"patch {kind} {namespace}/{name} {patch[-1]['path']} by {manager}")
         return {}
 
     def _write(self, what: str) -> None:
@@ -234,15 +234,15 @@ async def test_what_may_pass_by_itself_is_tried_again_and_no_status(
 
 async def test_an_edit_that_no_apply_can_undo_is_repaired(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench(monkeypatch, Plan(apply=(service(),), status=STATUS))
-    bench.observed = Observed(service=service(81))
+    bench.observed = Observed(service=versioned(service(81)))
     invalid = ApiError(422, "Invalid", 'spec.ports[1].name: Duplicate value: "http"')
     bench.cluster.failures["apply Service by voxraga-operator"] = [invalid]
     await bench.run()
     assert bench.cluster.writes == [
         "apply Service by voxraga-operator",
-        "replace Service by voxraga-operator-repair",
+        "patch Service default/narrator /spec by voxraga-operator-repair",
         "apply Service by voxraga-operator",
-        "patch Service default/narrator /metadata/managedFields/1",
+        "patch Service default/narrator /metadata/managedFields/1 by us",
         "apply VoiceModel/status by voxraga-operator-status",
     ]
 
@@ -250,9 +250,9 @@ async def test_an_edit_that_no_apply_can_undo_is_repaired(monkeypatch: pytest.Mo
 async def test_what_is_invalid_in_itself_is_no_repair_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     invalid = ApiError(422, "Invalid", "spec.ports: Required value")
     bench = Bench(monkeypatch, Plan(apply=(service(),), status=STATUS))
-    bench.observed = Observed(service=service(81))
+    bench.observed = Observed(service=versioned(service(81)))
     bench.cluster.failures["apply Service by voxraga-operator"] = [invalid]
-    bench.cluster.failures["replace Service by voxraga-operator-repair"] = [invalid]
+    bench.cluster.failures["patch Service default/narrator /spec by voxraga-operator-repair"] = [invalid]
     with pytest.raises(RefusedError):
         await bench.run()
     assert "Required value" in stalled(bench)["message"]
@@ -266,9 +266,9 @@ async def test_a_parent_that_vanishes_before_its_status_is_written_is_no_error(m
 
 def test_a_repair_keeps_the_replicas_that_an_autoscaler_owns() -> None:
     live = {"metadata": {"resourceVersion": "5"}, "spec": {"replicas": 4, "paused": True}}
-    fixed = repair.replacement(live, {"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"template": {}}})
-    assert fixed["spec"] == {"template": {}, "replicas": 4}
-    assert fixed["metadata"]["resourceVersion"] == "5"
+    version, spec = repair.replacement(live, {"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"template": {}}})
+    assert version["value"] == "5"
+    assert spec["value"] == {"template": {}, "replicas": 4}
 
 
 def test_a_repair_is_not_tried_on_what_can_not_be_edited() -> None:

@@ -143,18 +143,12 @@ class Cluster:
         self._hooks.wrote(where.kind, "create")
         return answer
 
-    async def replace(
-        self,
-        obj: Mapping[str, Any],
-        *,
-        manager: str = FIELD_MANAGER,
-        timeout: float | None = None,  # noqa: ASYNC109
-    ) -> Object:
+    async def replace(self, obj: Mapping[str, Any], *, timeout: float | None = None) -> Object:  # noqa: ASYNC109
         """An update that fails with a conflict if the object has changed since it was read (its resourceVersion)."""
         metadata = obj["metadata"]
         where = resource(obj["kind"])
         path = where.path(metadata.get("namespace", ""), metadata["name"])
-        answer = await self._call("PUT", path, query={"fieldManager": manager}, body=obj, timeout=timeout)
+        answer = await self._call("PUT", path, query={"fieldManager": FIELD_MANAGER}, body=obj, timeout=timeout)
         self._hooks.wrote(where.kind, "update")
         return answer
 
@@ -170,12 +164,20 @@ class Cluster:
         self._hooks.wrote(where.kind, "patch")
         return answer
 
-    async def json_patch(self, kind: str, namespace: str, name: str, patch: Sequence[Mapping[str, Any]]) -> Object:
+    async def json_patch(
+        self,
+        kind: str,
+        namespace: str,
+        name: str,
+        patch: Sequence[Mapping[str, Any]],
+        *,
+        manager: str = FIELD_MANAGER,
+    ) -> Object:
         where = resource(kind)
         answer = await self._call(
             "PATCH",
             where.path(namespace, name),
-            query={"fieldManager": FIELD_MANAGER},
+            query={"fieldManager": manager},
             body=patch,
             content_type="application/json-patch+json",
         )

@@ -41,16 +41,34 @@ async def cluster(installed: ControlPlane) -> AsyncIterator[Cluster]:
     await asyncio.sleep(0)  # aiohttp closes its sockets in the next turn of the loop
 
 
-def writes_by(controlplane: ControlPlane, agent: str, since: int) -> list[str]:
-    """Every write in the audit log past an offset, of one user agent: dry runs count as well."""
+def writes_by(controlplane: ControlPlane, user: str, since: int, about: str = "") -> list[str]:
+    """Every write of a user in the audit log past an offset: dry runs and refused ones count as well."""
     lines = controlplane.audit_log.read_bytes()[since:].decode().splitlines()
     found = [json.loads(line) for line in lines if line.endswith("}")]
     return [
         f"{entry['verb']} {entry['requestURI']}"
         for entry in found
-        if entry["verb"] in {"create", "update", "patch", "delete"} and entry.get("userAgent", "").startswith(agent)
+        if entry["verb"] in {"create", "update", "patch", "delete"}
+        and entry["user"]["username"] == user
+        and about in entry["requestURI"]
     ]
 
 
 def audit_offset(controlplane: ControlPlane) -> int:
     return controlplane.audit_log.stat().st_size
+
+
+@pytest.fixture(scope="session")
+def storage_class(installed: ControlPlane) -> None:
+    """A default class without a provisioner: claims stay unbound, which all but the scheduler puts up with."""
+    manifest = {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "StorageClass",
+        "metadata": {
+            "name": "standard",
+            "annotations": {"storageclass.kubernetes.io/is-default-class": "true"},
+        },
+        "provisioner": "kubernetes.io/no-provisioner",
+        "volumeBindingMode": "WaitForFirstConsumer",
+    }
+    installed.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))

@@ -234,7 +234,7 @@ async def test_the_audit_log_tells_our_writes(installed: ControlPlane, cluster: 
     await cluster.apply(desired)
     await cluster.get("Service", namespace, "seen")
     for _ in range(50):
-        found = writes_by(installed, "voxraga-operator", since)
+        found = writes_by(installed, "admin", since, "/services/seen")
         if found:
             break
         await asyncio.sleep(0.1)
