@@ -1,12 +1,14 @@
 """The operator's settings: one frozen object, read once from `VOXRAGA_OPERATOR_*` in the environment."""
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 PREFIX = "VOXRAGA_OPERATOR_"
 
+_SERVICE_LINK = re.compile(r"SERVICE_HOST$|SERVICE_PORT(_|$)|PORT_\d+_")
 _PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 _LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -59,8 +61,12 @@ class OperatorSettings:
 def from_env(environ: Mapping[str, str] | None = None) -> OperatorSettings:
     """Read the settings; an unknown `VOXRAGA_OPERATOR_*` is an error, since it is most likely a misspelt one."""
     source = os.environ if environ is None else environ
-    given = {name.removeprefix(PREFIX).lower(): value for name, value in source.items() if name.startswith(PREFIX)}
-    types = {field.name: str(field.type) for field in fields(OperatorSettings)}
+    given = {
+        name.removeprefix(PREFIX).lower(): value
+        for name, value in source.items()
+        if name.startswith(PREFIX) and not _is_service_link(name, value)
+    }
+    types: dict[str, Any] = {field.name: field.type for field in fields(OperatorSettings)}
     unknown = sorted(set(given) - set(types))
     if unknown:
         names = ", ".join(PREFIX + name.upper() for name in unknown)
@@ -68,11 +74,16 @@ def from_env(environ: Mapping[str, str] | None = None) -> OperatorSettings:
     return OperatorSettings(**{name: _read(name, types[name], value) for name, value in given.items()})
 
 
-def _read(name: str, kind: str, value: str) -> Any:
+def _is_service_link(name: str, value: str) -> bool:
+    """What the kubelet puts into pods beside a Service called voxraga-operator: VOXRAGA_OPERATOR_PORT=tcp://… ."""
+    return bool(_SERVICE_LINK.match(name.removeprefix(PREFIX))) or value.startswith(("tcp://", "udp://", "sctp://"))
+
+
+def _read(name: str, kind: Any, value: str) -> Any:
     try:
         return _READERS[kind](value.strip())
     except ValueError as error:
-        raise SettingsError(f"{PREFIX}{name.upper()}={value!r} is not a {kind}") from error
+        raise SettingsError(f"{PREFIX}{name.upper()}={value!r} is not a {getattr(kind, '__name__', kind)}") from error
 
 
 def _boolean(value: str) -> bool:
@@ -86,12 +97,12 @@ def _names(value: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
-_READERS: dict[str, Callable[[str], Any]] = {
-    "str": str,
-    "int": int,
-    "float": float,
-    "bool": _boolean,
-    "tuple[str, ...]": _names,
+_READERS: dict[Any, Callable[[str], Any]] = {
+    str: str,
+    int: int,
+    float: float,
+    bool: _boolean,
+    tuple[str, ...]: _names,
 }
 
 

@@ -183,5 +183,5 @@ def test_a_manager_of_its_own_takes_over_what_is_let_go() -> None:
     planned = world.reconcile()
     assert [each["spec"] for each in planned.handover] == [{"replicas": 3}]
     assert "replicas" not in next(each for each in planned.apply if each["kind"] == "Deployment")["spec"]
-    world.found("Deployment")["spec"]["replicas"] = 3
+    assert world.found("Deployment")["spec"]["replicas"] == 3
     assert world.reconcile().handover == ()

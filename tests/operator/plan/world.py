@@ -8,6 +8,7 @@ from typing import Any
 
 from voxraga_operator.api.voicemodel import VoiceModel
 from voxraga_operator.plan import FIELD_MANAGER, Observed, Plan, plan
+from voxraga_operator.plan.ownership import owns
 from voxraga_operator.plan.types import Event, Manifest
 from voxraga_operator.settings import OperatorSettings
 
@@ -106,6 +107,8 @@ class World:
             found = self.objects.pop((each.kind, each.name), None)
             assert found is not None
             assert found["metadata"]["uid"] == each.uid
+        for manifest in planned.handover:
+            self.hand_over(manifest)
         for manifest in planned.apply:
             self.take(manifest)
         if planned.status is not None:
@@ -122,18 +125,29 @@ class World:
                 return told
         raise AssertionError("the operator does not come to rest")
 
+    def hand_over(self, manifest: Manifest) -> None:
+        """Another manager owns what it names from now on."""
+        live = self.found(manifest["kind"], manifest["metadata"]["name"])
+        live["spec"] |= manifest["spec"]
+        for name in manifest["spec"]:
+            live["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"].pop(f"f:{name}")
+
     def take(self, manifest: Manifest, manager: str = FIELD_MANAGER) -> Manifest:
-        """Server-side apply by one manager: what it no longer applies is gone, what the cluster says of it stays."""
+        """Server-side apply: what the manager no longer applies is gone, what others wrote stays."""
         manifest = copy.deepcopy(manifest)
         place = manifest["kind"], manifest["metadata"]["name"]
         before = self.objects.get(place, {"metadata": {}})
+        fields = managed_fields(manifest, manager)
+        for name, value in before.get("spec", {}).items():
+            if name not in manifest["spec"] and not owns(before, "spec", name):
+                manifest["spec"][name] = value
         generation = before["metadata"].get("generation", 0) + (before.get("spec") != manifest["spec"])
         if "uid" not in before["metadata"]:
             self.made += 1
         given = {
             "uid": before["metadata"].get("uid", f"uid-{self.made}"),
             "generation": generation,
-            "managedFields": managed_fields(manifest, manager),
+            "managedFields": fields,
         }
         live = {**manifest, "metadata": {**manifest["metadata"], **given}, "status": before.get("status", {})}
         self.objects[place] = live

@@ -38,9 +38,9 @@ def deployment(model: VoiceModel, template: dict[str, Any], *, replicas: int | N
             "template": template,
         }
     )
+    annotations = {labels.TEMPLATE: digest(spec)}
     if replicas is not None:
         spec["replicas"] = replicas
-    annotations = {labels.TEMPLATE: digest(spec)}
     return child(model, "apps/v1", "Deployment", model.metadata.name, "server", spec=spec, annotations=annotations)
 
 
