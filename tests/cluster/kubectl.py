@@ -14,15 +14,15 @@ class Kubectl:
     def __init__(
         self, kubeconfig: Path | None = None, *, context: str | None = None, program: str | None = None
     ) -> None:
-        self._base = [program or str(binaries.path("kubectl"))]
+        self.base = [program or str(binaries.path("kubectl"))]
         if kubeconfig:
-            self._base += ["--kubeconfig", str(kubeconfig)]
+            self.base += ["--kubeconfig", str(kubeconfig)]
         if context:
-            self._base += ["--context", context]
+            self.base += ["--context", context]
 
     def __call__(self, *arguments: str, stdin: str | None = None, timeout: float = 180) -> str:
         done = subprocess.run(
-            [*self._base, *arguments], input=stdin, capture_output=True, text=True, check=False, timeout=timeout
+            [*self.base, *arguments], input=stdin, capture_output=True, text=True, check=False, timeout=timeout
         )
         if done.returncode:
             raise KubectlError(f"kubectl {' '.join(arguments)}: {done.stderr.strip() or done.stdout.strip()}")

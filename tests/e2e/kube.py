@@ -4,8 +4,7 @@ import json
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import yaml
@@ -21,17 +20,15 @@ class KubectlError(Exception):
 class Kube:
     """One cluster, optionally one namespace of it."""
 
-    kubeconfig: Path
-    kubectl: str = "kubectl"
-    context: str | None = None
+    base: tuple[str, ...]  # kubectl and the options that name the cluster
     namespace: str | None = None
-    prefix: tuple[str, ...] = field(default=())
+
+    def within(self, namespace: str) -> "Kube":
+        return replace(self, namespace=namespace)
 
     def command(self, *words: str) -> list[str]:
-        where = ["--kubeconfig", str(self.kubeconfig)]
-        where += ["--context", self.context] if self.context else []
-        where += ["--namespace", self.namespace] if self.namespace else []
-        return [*self.prefix, self.kubectl, *where, *words]
+        where = ["--namespace", self.namespace] if self.namespace else []
+        return [*self.base, *where, *words]
 
     def __call__(self, *words: str, stdin: str | None = None, timeout: float = 120) -> str:
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Ask a Service for speech from inside the cluster: its DNS name, its virtual IP, kube-proxy, as an application would."""
+"""Ask a Service for speech from inside the cluster, by DNS name, virtual IP and kube-proxy, as an application would."""
 
 import base64
 import json
@@ -37,7 +37,7 @@ class Answer:
         return json.loads(self.body)
 
 
-def speak(kube: Kube, url: str, requests: list[dict[str, Any]], via: str = "deploy/demo") -> list[Answer]:
+def speak(kube: Kube, url: str, requests: list[dict[str, Any]], via: str = "deploy/narrator") -> list[Answer]:
     """POST each body to `url`/v1/audio/speech from inside the pod of `via`, in order."""
     lines = "\n".join(json.dumps({"url": f"{url}/v1/audio/speech", "body": body}) for body in requests)
     printed = kube("exec", "-i", via, "-c", "server", "--", "python3", "-c", CLIENT, stdin=lines + "\n", timeout=600)

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ def owned(kube: Kube) -> Iterator[Kube]:
 
 @pytest.mark.parametrize("kind", ["deployment", "service", "poddisruptionbudget", "horizontalpodautoscaler"])
 def test_a_deleted_child_comes_back(owned: Kube, kind: str) -> None:
-    def uid() -> str | None:
+    def uid() -> object:
         return owned.get(kind, "owned").get("metadata", {}).get("uid")
 
     before = uid()
@@ -36,7 +37,7 @@ def test_a_deleted_child_comes_back(owned: Kube, kind: str) -> None:
     owned.until(f"another {kind}", lambda: uid() not in (None, before))
 
 
-EDITS = {
+EDITS: dict[str, dict[str, Any]] = {
     "deployment": {"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 1}}}},
     "service": {"spec": {"ports": [{"name": "http", "port": 81, "targetPort": "http"}]}},
     "horizontalpodautoscaler": {"spec": {"maxReplicas": 50}},

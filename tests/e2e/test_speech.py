@@ -19,7 +19,7 @@ FORMATS: dict[str, dict[str, Any]] = {
 
 
 def spoken(kube: Kube, url: str, texts: list[str], asked: dict[str, Any]) -> list[tuple[audio.Mono, int]]:
-    answers = speak(kube, url, [{"model": "demo", "input": f"{t}.", **asked} for t in texts])
+    answers = speak(kube, url, [{"model": "narrator", "input": f"{t}.", **asked} for t in texts])
     assert [a.status for a in answers] == [200] * len(texts), [a.body[:300] for a in answers if a.status != 200]
     return [audio.read(a.body) for a in answers]
 
@@ -95,7 +95,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 
 def test_bad_requests_are_told_what_is_wrong(speaking: Kube, url: str) -> None:
-    answers = speak(speaking, url, [{"model": "demo", **body} for body, _ in REFUSED.values()])
+    answers = speak(speaking, url, [{"model": "narrator", **body} for body, _ in REFUSED.values()])
     for answer, (what, (_, field)) in zip(answers, REFUSED.items(), strict=True):
         assert answer.status == 400, what
         assert answer.json()["error"]["param"] == field, what

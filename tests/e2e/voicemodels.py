@@ -32,7 +32,7 @@ def voicemodel(name: str, **spec: Any) -> dict[str, Any]:
 
 def files_server(kube: Kube) -> list[dict[str, Any]]:
     """A Deployment and Service `files` that serve the demo voice's files over HTTP, under restricted security."""
-    server = kube.get("deployment", "demo")["spec"]["template"]["spec"]["containers"][0]
+    server = kube.get("deployment", "narrator")["spec"]["template"]["spec"]["containers"][0]
     labels = {"app": "files"}
     where = "import os, voxraga_runtime as r; print(os.path.dirname(r.__file__) + '/voices/demo')"
     pod = {

@@ -12,7 +12,7 @@ Mono = npt.NDArray[np.float32]
 
 def read(data: bytes) -> tuple[Mono, int]:
     """Decode wav, flac, mp3, opus or aac to (mono samples in -1..1, sample rate in Hz)."""
-    with av.open(io.BytesIO(data)) as container:
+    with av.open(io.BytesIO(data), "r") as container:
         stream = container.streams.audio[0]
         resampler = av.AudioResampler(format="flt", layout="mono", rate=stream.rate)
         frames = [f for packet in container.demux(stream) for f in packet.decode()]
@@ -22,7 +22,7 @@ def read(data: bytes) -> tuple[Mono, int]:
 
 def read_pcm(data: bytes, rate: int) -> tuple[Mono, int]:
     """Headerless s16le mono, as OpenAI's `pcm` is."""
-    return np.frombuffer(data, "<i2").astype(np.float32) / 32768, rate
+    return np.frombuffer(data, "<i2").astype(np.float32) / np.float32(32768), rate
 
 
 @dataclass(frozen=True)
