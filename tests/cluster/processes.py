@@ -46,11 +46,13 @@ class Table:
         self.file = file
 
     def all(self) -> list[Process]:
+        """One of each name: one that was started again stands for itself only."""
         try:
             lines = self.file.read_text().splitlines()
         except FileNotFoundError:
             return []
-        return [Process(**json.loads(line)) for line in lines if line.endswith("}")]  # a torn last line is none
+        found = [Process(**json.loads(line)) for line in lines if line.endswith("}")]  # a torn last line is none
+        return list({process.name: process for process in found}.values())
 
     def alive(self) -> list[Process]:
         return [process for process in self.all() if alive(process)]
