@@ -34,18 +34,21 @@ class Format:
     container: str = ""
     bit_rate: int = 0
     default_rate: int = 0  # Hz; 0: the model's own
+    lowest_rate: int = 0  # Hz; what a slower model is resampled to, unless the client asks for less
     streams_by_default: bool = True
 
-    def nearest_rate(self, wanted: int) -> int:
-        """The lowest rate the format can hold without losing anything of `wanted`; its highest if there is none."""
+    def rate_for(self, native: int) -> int:
+        """The rate to encode a model's samples at, if nobody asks for one: nothing of `native` is lost if it can be."""
+        wanted = self.default_rate or max(native, self.lowest_rate)
         return next((r for r in self.rates if r >= wanted), self.rates[-1])
 
 
 FORMATS = {
     f.name: f
     for f in (
-        Format("mp3", "audio/mpeg", LAME_RATES, "libmp3lame", "mp3", 96_000),
-        Format("opus", "audio/ogg; codecs=opus", OPUS_RATES, "libopus", "ogg", 48_000),
+        # a stream can't say that its first 1105 samples come too early: at 24 kHz they are short, and clients expect it
+        Format("mp3", "audio/mpeg", LAME_RATES, "libmp3lame", "mp3", 96_000, lowest_rate=24_000),
+        Format("opus", "audio/ogg", OPUS_RATES, "libopus", "ogg", 48_000),
         Format("aac", "audio/aac", AAC_RATES, "aac", "adts", 96_000),
         # whole by default: many players (libsndfile's for one) refuse a header that doesn't tell the length
         Format("flac", "audio/flac", ANY_RATES, "flac", "flac", streams_by_default=False),

@@ -30,7 +30,7 @@ def stretch(samples: FloatArray, speed: float, rate: int) -> FloatArray:
         out[start : start + len(piece)] += piece * window[: len(piece)]
         weight[start : start + len(piece)] += window[: len(piece)]
         position = min(position, len(padded) - 2 * hop)
-    return (out / np.maximum(weight, 1e-3))[:length].astype(np.float32)
+    return (out / np.maximum(weight, 1e-7))[:length].astype(np.float32)
 
 
 def _best_shift(area: FloatArray, expected: FloatArray) -> int:

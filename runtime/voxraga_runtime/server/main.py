@@ -22,6 +22,10 @@ from voxraga_runtime.store import manifest
 from voxraga_runtime.store.errors import StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fastapi import FastAPI
+
     from voxraga_runtime.server.engines.base import Engine
     from voxraga_runtime.server.service import SpeechService
 
@@ -44,9 +48,10 @@ def main() -> int:
     logs.setup(settings.log_level)
     _keep_to_the_store()
     try:
-        return asyncio.run(_serve(settings))
+        asyncio.run(_until_signalled(settings))
     except StartupError as error:
         return _report(error, settings.termination_log)
+    return 0
 
 
 def _report(error: StartupError, path: Path | None) -> int:
@@ -76,14 +81,33 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _serve(settings: ServerSettings) -> int:
+async def _until_signalled(settings: ServerSettings) -> None:
+    await serve(settings, _on_signals(), lambda: _engine(settings))
+
+
+async def serve(settings: ServerSettings, stopping: asyncio.Event, make_engine: "Callable[[], Engine]") -> None:
+    """Load and serve until `stopping` is set, then drain. Raises StartupError where the model can't be served."""
     from voxraga_runtime.server.app import build_app  # noqa: PLC0415 - after _keep_to_the_store
     from voxraga_runtime.server.service import SpeechService  # noqa: PLC0415
 
+    provenance = _provenance(settings.model_path)
     listener = _listen(settings)
-    service = SpeechService(settings, ServerMetrics(), lambda: _engine(settings), lambda: _setup_thread(settings))
-    config = uvicorn.Config(
-        build_app(service, _provenance(settings.model_path)),
+    service = SpeechService(settings, ServerMetrics(), make_engine, lambda: _setup_thread(settings))
+    server = _Server(_uvicorn_config(build_app(service, provenance)))
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    log.info("listening", port=listener.getsockname()[1], model=settings.model_name, path=str(settings.model_path))
+    try:
+        await _until_stopped(service, stopping)
+    finally:
+        server.should_exit = True
+        await serving
+        listener.close()
+        service.close()
+
+
+def _uvicorn_config(app: "FastAPI") -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
         http="h11",
         loop="asyncio",
         log_config=None,
@@ -92,17 +116,6 @@ async def _serve(settings: ServerSettings) -> int:
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=LAST_BYTES,
     )
-    server = _Server(config)
-    stopping = _on_signals()
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    log.info("listening", port=listener.getsockname()[1], model=settings.model_name, path=str(settings.model_path))
-    try:
-        await _until_stopped(service, stopping)
-        return 0
-    finally:
-        server.should_exit = True
-        await serving
-        service.close()
 
 
 async def _until_stopped(service: "SpeechService", stopping: asyncio.Event) -> None:

@@ -131,7 +131,7 @@ class Catalogue:
 
     def _sample_rate(self, form: Format, wanted: int | None) -> int:
         if wanted is None:
-            return form.default_rate or form.nearest_rate(self._rate)
+            return form.rate_for(self._rate)
         if wanted not in form.rates:
             _refuse("sample_rate", str(wanted), f"for {form.name} one of {', '.join(map(str, form.rates))}")
         return wanted

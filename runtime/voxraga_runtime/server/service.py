@@ -136,9 +136,14 @@ class SpeechService:
         arrived = request.scope["state"].get("started", waited)
         measured: list[Rendered] = []
         gain = self._gains[speech.utterance.voice]
-        future = self._workers.start(
-            job, lambda job: measured.append(render(engine, speech, gain, job.put, job.cancelled))
-        )
+
+        def work(job: Job) -> None:
+            result = render(engine, speech, gain, job.put, job.cancelled)
+            measured.append(result)
+            if not result.complete:  # nobody may take a part for the whole
+                raise Unavailable("the server stopped in mid-speech", code="draining", retry_after=1)
+
+        future = self._workers.start(job, work)
         loop = asyncio.get_running_loop()
 
         def ended() -> None:
@@ -199,12 +204,11 @@ class _Parts:
             parts = [part async for part in self._chunks] if whole else [await anext(self._chunks, b"")]
         except BaseException:
             self._end()
+            if self._gone.is_set():
+                raise ClientGone("the client left") from None
             raise
-        left = self._gone.is_set()
-        if whole or left:
+        if whole:
             self._end()
-        if left:
-            raise ClientGone("the client left")
         return b"".join(parts)
 
     async def all(self, first: bytes) -> AsyncIterator[bytes]:
@@ -213,6 +217,9 @@ class _Parts:
             yield first
             async for part in self._chunks:
                 yield part
+        except VoxragaError:
+            if not self._gone.is_set():
+                raise
         finally:
             self._end()
 

@@ -11,8 +11,8 @@ STEPS = 24  # bisection: the factor is known to 1e-7, far below one frame
 
 
 def frames_rounded_up(durations: torch.Tensor) -> torch.Tensor:
-    """How many frames VITS and GlowTTS make of these durations: each is rounded up."""
-    return torch.ceil(durations)
+    """How many frames VITS and GlowTTS make of these durations: each is rounded up, and is one at least."""
+    return torch.ceil(durations).clamp_min(1)
 
 
 def frames_rounded(durations: torch.Tensor) -> torch.Tensor:
