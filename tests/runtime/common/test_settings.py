@@ -1,0 +1,84 @@
+"""The environment, read as docs/contract.md says; a wrong value names its variable."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from voxraga_runtime.common.errors import StartupError
+from voxraga_runtime.common.settings import load_settings
+from voxraga_runtime.common.termination import LIMIT, write_termination_message
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    monkeypatch.setenv("VOXRAGA_MODEL_NAME", "narrator")
+    monkeypatch.setenv("VOXRAGA_MODEL_PATH", "/store/models/0123456789abcdef")
+    return monkeypatch
+
+
+def test_defaults_are_the_contract(environment: pytest.MonkeyPatch) -> None:
+    del environment
+    settings = load_settings()
+    assert settings.model_dump(exclude={"host", "termination_log", "model_path"}) == {
+        "model_name": "narrator",
+        "task": "TextToSpeech",
+        "device": "cpu",
+        "port": 8080,
+        "max_concurrency": None,
+        "queue_depth": 200,
+        "queue_timeout": 30,
+        "max_text_length": 5000,
+        "cpu_threads": 1,
+        "default_voice": None,
+        "default_language": None,
+        "default_speed": 1.0,
+        "default_format": "mp3",
+        "voice_aliases": {},
+        "log_level": "info",
+        "drain_timeout": 30,
+    }
+
+
+def test_aliases_are_json(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("VOXRAGA_VOICE_ALIASES", '{"alloy": "slt"}')
+    assert load_settings().voice_aliases == {"alloy": "slt"}
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("VOXRAGA_PORT", "http"),
+        ("VOXRAGA_PORT", "70000"),
+        ("VOXRAGA_DEVICE", "tpu"),
+        ("VOXRAGA_DEFAULT_SPEED", "9"),
+        ("VOXRAGA_DEFAULT_FORMAT", "ogg"),
+        ("VOXRAGA_QUEUE_DEPTH", "-1"),
+        ("VOXRAGA_MAX_CONCURRENCY", "0"),
+        ("VOXRAGA_VOICE_ALIASES", "{alloy"),
+        ("VOXRAGA_VOICE_ALIASES", "[1]"),
+        ("VOXRAGA_LOG_LEVEL", "loud"),
+        ("VOXRAGA_TASK", "Singing"),
+    ],
+)
+def test_wrong_value_names_its_variable(environment: pytest.MonkeyPatch, variable: str, value: str) -> None:
+    environment.setenv(variable, value)
+    with pytest.raises(StartupError) as caught:
+        load_settings()
+    assert caught.value.reason == "SettingsInvalid"
+    assert variable in caught.value.message
+
+
+def test_missing_value_names_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VOXRAGA_MODEL_NAME", raising=False)
+    monkeypatch.delenv("VOXRAGA_MODEL_PATH", raising=False)
+    with pytest.raises(StartupError, match=r"VOXRAGA_MODEL_NAME is not set; VOXRAGA_MODEL_PATH is not set"):
+        load_settings()
+
+
+def test_last_words_fit_and_never_fail(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    write_termination_message({"reason": "ModelInvalid", "message": "é" * 9000}, path)
+    assert len(path.read_bytes()) <= LIMIT
+    assert json.loads(path.read_text())["reason"] == "ModelInvalid"
+    write_termination_message({"reason": "x", "message": "y"}, tmp_path / "missing" / "log")

@@ -1,0 +1,119 @@
+"""Tiny coqui models with random weights, written as bundles of the store: every family loads by the real code."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from TTS.config import register_config
+from TTS.tts.models import setup_model
+
+AUDIO = {"sample_rate": 16000, "fft_size": 512, "win_length": 512, "hop_length": 128, "num_mels": 40, "mel_fmax": 8000}
+FRAMES_PER_TOKEN = 6.0
+SEED = 5
+
+
+def speedy_speech(folder: Path, speakers: tuple[str, ...] = (), *, half: bool = False, **changes: Any) -> Path:
+    """SpeedySpeech (Griffin-Lim); durations near FRAMES_PER_TOKEN, so that speed has something to work on."""
+    config = {
+        "model": "speedy_speech",
+        "base_model": "forward_tts",
+        "audio": {**AUDIO, "griffin_lim_iters": 32, "power": 1.2, "log_func": "np.log10", "ref_level_db": 20},
+        "model_args": {
+            "out_channels": 40,
+            "hidden_channels": 32,
+            "use_aligner": False,
+            "encoder_type": "residual_conv_bn",
+            "decoder_type": "residual_conv_bn",
+            "duration_predictor_hidden_channels": 32,
+            "encoder_params": {"kernel_size": 4, "dilations": [1, 4], "num_conv_blocks": 2, "num_res_blocks": 2},
+            "decoder_params": {"kernel_size": 4, "dilations": [1, 4], "num_conv_blocks": 2, "num_res_blocks": 2},
+            "use_speaker_embedding": bool(speakers),
+        },
+        "use_speaker_embedding": bool(speakers),
+        "speakers": list(speakers) or None,
+        "use_phonemes": False,
+        "text_cleaner": "basic_cleaners",
+        "phoneme_language": "en-us",
+        **changes,
+    }
+    return _write(folder, config, half=half, adjust=_even_durations)
+
+
+def vits(folder: Path, speakers: tuple[str, ...] = ()) -> Path:
+    """VITS, end to end, with its stochastic duration predictor: noise enters twice."""
+    config = {
+        "model": "vits",
+        "audio": {k: v for k, v in AUDIO.items() if k != "num_mels"} | {"num_mels": 40},
+        "model_args": {
+            "hidden_channels": 16,
+            "hidden_channels_ffn_text_encoder": 16,
+            "num_layers_text_encoder": 1,
+            "num_heads_text_encoder": 2,
+            "num_layers_posterior_encoder": 1,
+            "num_layers_flow": 1,
+            "num_layers_dp_flow": 1,
+            "upsample_initial_channel_decoder": 16,
+            "upsample_rates_decoder": [8, 4, 2, 2],
+            "upsample_kernel_sizes_decoder": [16, 8, 4, 4],
+            "resblock_kernel_sizes_decoder": [3],
+            "resblock_dilation_sizes_decoder": [[1, 3, 5]],
+            "out_channels": 257,
+            "spec_segment_size": 8,
+            "init_discriminator": False,
+            "use_sdp": True,
+            "use_speaker_embedding": bool(speakers),
+            "num_speakers": len(speakers),
+            "embedded_speaker_dim": 16,
+            "speaker_embedding_channels": 16,
+        },
+        "use_speaker_embedding": bool(speakers),
+        "speakers": list(speakers) or None,
+        "use_phonemes": False,
+        "text_cleaner": "basic_cleaners",
+        "phoneme_language": "en-us",
+    }
+    return _write(folder, config)
+
+
+def glow_tts(folder: Path) -> Path:
+    """GlowTTS (Griffin-Lim)."""
+    config = {
+        "model": "glow_tts",
+        "audio": {**AUDIO, "griffin_lim_iters": 32, "log_func": "np.log10"},
+        "hidden_channels_enc": 16,
+        "hidden_channels_dec": 16,
+        "hidden_channels_dp": 16,
+        "out_channels": 40,
+        "encoder_type": "gated_conv",
+        "encoder_params": {"kernel_size": 5, "dropout_p": 0.1, "num_layers": 2},
+        "num_flow_blocks_dec": 2,
+        "num_block_layers": 1,
+        "use_phonemes": False,
+        "text_cleaner": "basic_cleaners",
+        "phoneme_language": "en-us",
+    }
+    return _write(folder, config, adjust=_even_durations)
+
+
+def _even_durations(model: Any) -> None:
+    """Every token about FRAMES_PER_TOKEN long (log(d + 1) is what the model predicts)."""
+    predictor = getattr(model, "duration_predictor", None) or model.encoder.duration_predictor
+    predictor.proj.weight.data.mul_(0.1)
+    predictor.proj.bias.data.fill_(torch.tensor(FRAMES_PER_TOKEN + 1).log())
+
+
+def _write(folder: Path, config: dict[str, Any], *, half: bool = False, adjust: Any = None) -> Path:
+    files = folder / "files"
+    files.mkdir(parents=True)
+    made = register_config(config["model"])()
+    made.from_dict({k: v for k, v in config.items() if v is not None})
+    with torch.random.fork_rng():
+        torch.manual_seed(SEED)
+        model = setup_model(made)
+    if adjust:
+        adjust(model)
+    weights = {k: v.half() if half and v.is_floating_point() else v for k, v in model.state_dict().items()}
+    torch.save({"model": weights}, files / "model.pth")
+    (files / "config.json").write_text(json.dumps(made.to_dict(), default=str))
+    return folder

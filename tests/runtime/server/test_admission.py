@@ -1,0 +1,142 @@
+"""The queue: who runs, who waits, who is turned away."""
+
+import asyncio
+
+import pytest
+
+from voxraga_runtime.common.errors import ClientGone, Overloaded, Unavailable
+from voxraga_runtime.server.admission import Admission, Lease
+
+
+def waiter(admission: Admission, gone: asyncio.Event | None = None) -> "asyncio.Task[Lease]":
+    return asyncio.create_task(admission.acquire(gone or asyncio.Event()))
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_slots_then_queue_then_refusal() -> None:
+    admission = Admission(slots=2, depth=1, timeout=5)
+    running = [await admission.acquire(asyncio.Event()) for _ in range(2)]
+    waiting = waiter(admission)
+    await settle()
+    assert (admission.running, admission.waiting) == (2, 1)
+    with pytest.raises(Overloaded, match="1 requests wait and 2 run") as caught:
+        await admission.acquire(asyncio.Event())
+    assert caught.value.retry_after == 1
+    running[0].release()
+    lease = await waiting
+    assert (admission.running, admission.waiting) == (2, 0)
+    lease.release()
+    lease.release()  # twice is once
+    running[1].release()
+    assert admission.running == 0
+
+
+async def test_first_come_first_served() -> None:
+    admission = Admission(slots=1, depth=10, timeout=5)
+    order: list[int] = []
+
+    async def one(number: int) -> None:
+        with await admission.acquire(asyncio.Event()):
+            order.append(number)
+            await asyncio.sleep(0)
+
+    await asyncio.gather(*(one(i) for i in range(6)))
+    assert order == list(range(6))
+
+
+async def test_nobody_overtakes_the_queue() -> None:
+    admission = Admission(slots=1, depth=10, timeout=5)
+    first = await admission.acquire(asyncio.Event())
+    second = waiter(admission)
+    await settle()
+    first.release()
+    third = waiter(admission)
+    await settle()
+    assert second.done()
+    assert not third.done()
+    (await second).release()
+    (await third).release()
+
+
+async def test_waiting_too_long_is_503() -> None:
+    admission = Admission(slots=1, depth=1, timeout=0.01)
+    await admission.acquire(asyncio.Event())
+    with pytest.raises(Unavailable) as caught:
+        await admission.acquire(asyncio.Event())
+    assert (caught.value.code, admission.waiting) == ("queue_timeout", 0)
+    assert caught.value.retry_after
+
+
+async def test_client_that_leaves_leaves_the_queue() -> None:
+    admission = Admission(slots=1, depth=1, timeout=5)
+    running = await admission.acquire(asyncio.Event())
+    gone = asyncio.Event()
+    waiting = waiter(admission, gone)
+    await settle()
+    gone.set()
+    with pytest.raises(ClientGone):
+        await waiting
+    assert admission.waiting == 0
+    running.release()
+    assert admission.running == 0
+
+
+async def test_client_that_leaves_as_its_turn_comes_frees_the_slot() -> None:
+    admission = Admission(slots=1, depth=1, timeout=5)
+    running = await admission.acquire(asyncio.Event())
+    gone = asyncio.Event()
+    waiting = waiter(admission, gone)
+    await settle()
+    gone.set()
+    running.release()
+    with pytest.raises(ClientGone):
+        await waiting
+    assert (admission.running, admission.waiting) == (0, 0)
+
+
+async def test_cancelled_waiter_leaves_nothing_behind() -> None:
+    admission = Admission(slots=1, depth=1, timeout=5)
+    running = await admission.acquire(asyncio.Event())
+    waiting = waiter(admission)
+    await settle()
+    waiting.cancel()
+    await settle()
+    assert admission.waiting == 0
+    running.release()
+    await asyncio.wait_for(admission.idle(), 1)
+
+
+async def test_retry_after_follows_the_service_time() -> None:
+    admission = Admission(slots=2, depth=100, timeout=5)
+    for _ in range(50):
+        admission.observe(4.0)
+    leases = [await admission.acquire(asyncio.Event()) for _ in range(2)]
+    waiting = [waiter(admission) for _ in range(9)]
+    await settle()
+    assert admission.retry_after() == 20  # ten requests of 4 s on two workers
+    for task in waiting:
+        task.cancel()
+    for lease in leases:
+        lease.release()
+
+
+async def test_drain_admits_nobody_and_serves_who_waits() -> None:
+    admission = Admission(slots=1, depth=5, timeout=5)
+    running = await admission.acquire(asyncio.Event())
+    waiting = waiter(admission)
+    await settle()
+    admission.drain()
+    with pytest.raises(Unavailable) as caught:
+        await admission.acquire(asyncio.Event())
+    assert caught.value.code == "draining"
+    idle = asyncio.create_task(admission.idle())
+    running.release()
+    lease = await waiting
+    await settle()
+    assert not idle.done()
+    lease.release()
+    await asyncio.wait_for(idle, 1)
