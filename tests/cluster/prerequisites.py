@@ -29,12 +29,12 @@ _NODE = {
     "iptables": "iptables",  # portmap and the kubelet ask for it
     "/usr/lib/cni/bridge": "containernetworking-plugins",
 }
+_BUSYBOX = "/bin/busybox"
 _BUILDAH = {
     "buildah": "buildah",
     "runc": "runc",
     "mmdebstrap": "mmdebstrap",
-    "gcc": "gcc",
-    "/bin/busybox": "busybox-static",
+    _BUSYBOX: "busybox-static",
 }
 _SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 _CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}
@@ -79,8 +79,18 @@ def packages(tier: Tier) -> dict[str, str]:
 
 
 def _program(name: str) -> str | None:
+    if name == _BUSYBOX:
+        return name if _static(Path(name)) else None
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), *_SBIN])
     return shutil.which(name, path=path)
+
+
+def _static(program: Path) -> bool:
+    """Whether a program runs without libraries: Debian's other busybox, of the same path, would not in our images."""
+    try:
+        return b"/ld-linux" not in program.read_bytes()[:4096]
+    except OSError:
+        return False
 
 
 def _packages(absent: dict[str, str]) -> list[str]:

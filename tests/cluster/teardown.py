@@ -61,5 +61,6 @@ def _remove_notes(layout: Layout) -> None:
     for link in _POD_LOG_LINKS.glob("*.log"):
         if link.is_symlink() and link.readlink().is_relative_to(layout.directory):
             link.unlink()
-    for file in _CNI_RESULTS.glob(f"{layout.label}-*"):
-        file.unlink()
+    for file in _CNI_RESULTS.glob("*"):
+        if f'"{layout.directory}/' in file.read_text(errors="replace"):  # the path of the pod's network namespace
+            file.unlink()
