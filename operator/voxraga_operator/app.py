@@ -28,6 +28,8 @@ log = structlog.get_logger(__name__)
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _DEFAULT_NAMESPACE = "voxraga-system"
 _DRAIN = 20.0  # the pod's grace period is 30 s
+_THREAD = 5.0
+_WATCHES = "watches"
 
 
 class Operator:
@@ -85,7 +87,7 @@ class Operator:
 
     async def _work(self, stop: asyncio.Event) -> int:
         self._working = True
-        parts = [self._part("queue", self._queue.run()), self._part("watches", self._watches.run())]
+        parts = [self._part("queue", self._queue.run()), self._part(_WATCHES, self._watches.run())]
         if self._settings.leader_election:
             parts.append(self._part("lease", self._elector.hold()))
         stopping = self._part("stop", stop.wait())
@@ -104,8 +106,9 @@ class Operator:
             drained = await self._queue.drain(_DRAIN)
             log.info("drained", complete=drained)
         for part in parts:
-            part.cancel()
-        await asyncio.wait(parts, timeout=5.0)
+            if part.get_name() != _WATCHES:  # only reads; its thread has to end before this loop does
+                part.cancel()
+        await asyncio.wait(parts, timeout=_THREAD)
         self._metrics.leading(False)
         await self._elector.release()
         log.info("stopped")

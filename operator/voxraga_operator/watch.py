@@ -5,6 +5,7 @@ event loop of its own, since at its end it cancels every task of its loop, the w
 """
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -91,7 +92,8 @@ class Watches:
     def stop(self) -> None:
         self._stopping = True
         if self._kopf_loop is not None and self._stop is not None:
-            self._kopf_loop.call_soon_threadsafe(self._stop.set)
+            with contextlib.suppress(RuntimeError):  # its loop has ended by itself
+                self._kopf_loop.call_soon_threadsafe(self._stop.set)
 
     def problem(self) -> str | None:
         """For the liveness probe. A watcher has been seen to die while its process lived on (kopf#1145)."""

@@ -48,6 +48,7 @@ async def test_the_second_takes_over_at_once_when_the_first_is_told_to_stop(worl
         assert first.stop() == 0
         assert time.monotonic() - started < 10
         assert (first.entries()[-1]["event"], first.entries()[-2]["event"]) == ("stopped", "drained")
+        assert "Traceback" not in first.log.read_text()
 
         async def taken() -> bool:
             return second.metric("voxraga_operator_leader") == 1
@@ -76,6 +77,7 @@ async def test_a_killed_operator_is_followed_and_leaves_nothing_half_done(world:
         process.stop(signal.SIGKILL)
     last = Process(kubeconfig, tmp_path / "last.log", "--namespace", world.namespace, "--no-leader-election")
     try:
+        last.wait_ready()
         await world.ready()
         assert len(await world.cluster.list("Job", world.namespace)) == 1
         assert len(await world.cluster.list("PersistentVolumeClaim", world.namespace)) == 1
