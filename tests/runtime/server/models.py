@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from TTS.config import register_config
 from TTS.tts.models import setup_model
+from TTS.vocoder.models import setup_model as setup_vocoder
 
 AUDIO = {"sample_rate": 16000, "fft_size": 512, "win_length": 512, "hop_length": 128, "num_mels": 40, "mel_fmax": 8000}
 FRAMES_PER_TOKEN = 6.0
@@ -94,6 +95,48 @@ def glow_tts(folder: Path) -> Path:
         "phoneme_language": "en-us",
     }
     return _write(folder, config, adjust=_even_durations)
+
+
+def tacotron2(folder: Path) -> Path:
+    """Tacotron2: keeps state on its modules, has no speed of its own, and drops out in inference."""
+    config = {
+        "model": "tacotron2",
+        "audio": {**AUDIO, "griffin_lim_iters": 32},
+        "out_channels": 40,
+        "decoder_output_dim": 40,
+        "max_decoder_steps": 40,
+        "use_phonemes": False,
+        "text_cleaner": "basic_cleaners",
+        "phoneme_language": "en-us",
+    }
+    return _write(folder, config)
+
+
+def add_vocoder(folder: Path) -> None:
+    """A HiFi-GAN beside the model, at another rate than the model's: its features are interpolated."""
+    config = register_config("hifigan")()
+    config.from_dict(
+        {
+            "generator_model": "hifigan_generator",
+            "discriminator_model": "hifigan_discriminator",
+            "audio": {**AUDIO, "sample_rate": 22050},
+            "generator_model_params": {
+                "upsample_initial_channel": 16,
+                "upsample_factors": [8, 4, 2, 2],
+                "upsample_kernel_sizes": [16, 8, 4, 4],
+                "resblock_kernel_sizes": [3],
+                "resblock_dilation_sizes": [[1, 3, 5]],
+                "resblock_type": "1",
+            },
+        }
+    )
+    vocoder = folder / "files" / "vocoder"
+    vocoder.mkdir()
+    with torch.random.fork_rng():
+        torch.manual_seed(SEED)
+        weights = setup_vocoder(config).state_dict()
+    torch.save({"model": weights}, vocoder / "model.pth")
+    (vocoder / "config.json").write_text(json.dumps(config.to_dict(), default=str))
 
 
 def _even_durations(model: Any) -> None:

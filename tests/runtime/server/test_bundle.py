@@ -47,6 +47,7 @@ def test_files_are_forced_inside(tmp_path: Path) -> None:
             },
         },
     )
+    (tmp_path / "files" / "link.pth").symlink_to("/etc/passwd")
     for name in ("speakers.pth", "inside.pth"):
         (tmp_path / "files" / name).touch()
     config = made.config()

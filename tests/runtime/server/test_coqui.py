@@ -57,6 +57,26 @@ def test_any_length_is_spoken(bundle: str, text: str, request: pytest.FixtureReq
     assert len(speak(loaded(request.getfixturevalue(bundle)), (text,)))
 
 
+def test_a_vocoder_takes_over_with_its_own_rate(tmp_path: Path) -> None:
+    plain = loaded(models.speedy_speech(tmp_path / "m"))
+    seconds = len(speak(plain)) / plain.sample_rate
+    models.add_vocoder(tmp_path / "m")
+    engine = loaded(tmp_path / "m")
+    assert engine.sample_rate == 22050
+    samples = speak(engine)
+    assert len(samples) / engine.sample_rate == pytest.approx(seconds, rel=0.05)
+    assert np.abs(samples).max() > 0
+
+
+def test_tacotron_keeps_state_so_it_gets_one_worker(tmp_path: Path) -> None:
+    engine = loaded(models.tacotron2(tmp_path / "m"))
+    assert not engine.capabilities.reentrant
+    assert not engine.capabilities.speed
+    first, same, other = (speak(engine, ("Hello.",), seed=seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, same)  # its dropout comes from the request's seed
+    assert len(first) != len(other) or not np.array_equal(first, other)
+
+
 def test_unknown_characters_make_no_error(speedy_bundle: Path) -> None:
     engine = loaded(speedy_bundle)
     assert list(engine.synthesize(Utterance(("東京",), "anna"), lambda: False)) == []

@@ -96,13 +96,17 @@ class Bundle:
             return
         for key, value in node.items():
             if key in FILE_KEYS and value:
-                names = value if isinstance(value, list) else [value]
-                inside = [
-                    str(self.root / Path(str(n)).name) for n in names if (self.root / Path(str(n)).name).is_file()
-                ]
+                inside = [found for n in (value if isinstance(value, list) else [value]) if (found := self._inside(n))]
                 node[key] = (inside if isinstance(value, list) else inside[0]) if inside else None
             else:
                 self._resolve(value)
+
+    def _inside(self, name: object) -> str | None:
+        """The file of the bundle that a config means: by its path below the bundle, else by its bare name."""
+        for path in (self.root / str(name), self.root / Path(str(name)).name):
+            if path.is_file() and path.resolve().is_relative_to(self.root.resolve()):
+                return str(path)
+        return None
 
     def _take_stats(self, values: dict[str, Any]) -> None:
         """Read the mean and variance ourselves: coqui would unpickle whatever the file holds."""
