@@ -37,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--name", help="a cluster beside the usual one")
     parser.add_argument("--state", type=Path, help="the state directory (VOXRAGA_CLUSTER_DIR)")
+    parser.add_argument("--purge", action="store_true", help="down: remove the cluster's cached images too")
     parser.add_argument("--provider", help="node (default) or kind")
     parser.add_argument("--context", help="a cluster that you have, by its kubeconfig context")
     return parser
@@ -79,7 +80,9 @@ def _controlplane_directory() -> Path:
 def _down(arguments: argparse.Namespace) -> None:
     controlplane.stop(_controlplane_directory())
     provider = providers.find(arguments.provider, arguments.context)
-    if not isinstance(provider, providers.OwnNode) or teardown.leftovers(Layout(paths.state())):
+    if isinstance(provider, providers.OwnNode):
+        node.down(purge=arguments.purge)
+    else:
         provider.down()
 
 

@@ -241,8 +241,11 @@ def _locked(layout: Layout) -> Iterator[None]:
         yield
 
 
-def down(directory: Path | None = None) -> None:
-    """Remove the cluster and everything of it but the caches."""
+def down(directory: Path | None = None, *, purge: bool = False) -> None:
+    """Remove the cluster and everything of it but the caches; with `purge` its cached images too."""
     layout = Layout(directory or paths.state())
     with _locked(layout):
         teardown.remove(layout)
+        if purge:
+            shutil.rmtree(layout.image_root, ignore_errors=True)
+            shutil.rmtree(registry.data(layout), ignore_errors=True)

@@ -19,6 +19,10 @@ def hosts(layout: Layout) -> Path:
     return layout.directory / "registries"
 
 
+def data(layout: Layout) -> Path:
+    return paths.cache() / "registry" / layout.label
+
+
 def prepare(layout: Layout) -> None:
     """Tell containerd where images of the host `localhost` come from."""
     folder = hosts(layout) / "localhost"
@@ -30,7 +34,7 @@ def command(layout: Layout) -> Command:
     config = {
         "version": 0.1,
         "log": {"level": "warn"},
-        "storage": {"filesystem": {"rootdirectory": str(paths.cache() / "registry" / layout.label)}},
+        "storage": {"filesystem": {"rootdirectory": str(data(layout))}},
         "http": {"addr": _ADDRESS},
     }
     file = layout.directory / "registry.yaml"

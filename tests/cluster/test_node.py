@@ -56,5 +56,6 @@ def test_a_cluster_is_one_and_leaves_nothing(tmp_path: Path) -> None:
         assert all(processes.alive(process) for process in again.layout.table.all())
         assert json.loads(again.kubectl("get", "nodes", "-o", "json"))["items"]
     finally:
-        tier.down(directory)
+        tier.down(directory, purge=True)
     assert teardown.leftovers(first.layout) == []
+    assert not first.layout.image_root.exists()
