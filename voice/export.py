@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+POWER = 1.0  # of Griffin-Lim; judged on the finished voice (README.md), not a matter of training
 KEPT = (
     "model", "base_model", "audio", "model_args", "use_speaker_embedding", "speakers", "characters",
     "use_phonemes", "phonemizer", "phoneme_language", "text_cleaner", "add_blank", "enable_eos_bos_chars", "r",
@@ -30,6 +31,7 @@ def configuration(path: Path) -> dict[str, Any]:
     trained = json.loads(path.read_text())
     kept = {k: trained[k] for k in KEPT if k in trained}
     kept["model_args"] |= {"use_aligner": False, "speakers_file": None}
+    kept["audio"]["power"] = POWER
     return kept
 
 

@@ -38,7 +38,7 @@ def test_a_deleted_child_comes_back(owned: Kube, kind: str) -> None:
 
 
 EDITS: dict[str, dict[str, Any]] = {
-    "deployment": {"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 1}}}},
+    "deployment": {"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 99}}}},
     "service": {"spec": {"ports": [{"name": "http", "port": 81, "targetPort": "http"}]}},
     "horizontalpodautoscaler": {"spec": {"maxReplicas": 50}},
     "poddisruptionbudget": {"spec": {"maxUnavailable": 7}},

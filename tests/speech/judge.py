@@ -9,7 +9,9 @@ acoustic model comes with the package, so the instrument needs no download and n
 
 import re
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +61,13 @@ def rank(audio: Mono, rate: int, candidates: list[str]) -> list[tuple[float, str
 def named(audio: Mono, rate: int, candidates: list[str]) -> str:
     """The candidate that the recording holds, if it holds one of them at all."""
     return rank(audio, rate, candidates)[0][1]
+
+
+def named_each(recordings: list[tuple[Mono, int]], candidates: list[list[str]]) -> list[str]:
+    """`named` for many recordings, each with candidates of its own, on all cores: 0.05 s a candidate adds up."""
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        waves, rates = zip(*recordings, strict=True)
+        return list(pool.map(named, waves, rates, candidates))
 
 
 if __name__ == "__main__":

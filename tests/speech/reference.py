@@ -13,22 +13,14 @@ VOICES = {
 }
 
 
-@cache
 def say(voice: str, text: str) -> tuple[Mono, int]:
     """One sentence by one of VOICES: (mono samples, sample rate)."""
     return read(subprocess.run([*VOICES[voice], text], check=True, capture_output=True).stdout)
 
 
 @cache
-def _right(voice: str, text: str, candidates: tuple[str, ...]) -> bool:
-    return judge.named(*say(voice, text), list(candidates)) == text
-
-
-def figures(sentences: list[str]) -> str:
-    """How many of the sentences each reference voice gets across, among each other."""
-    return ", ".join(f"{v} {sum(_right(v, s, tuple(sentences)) for s in sentences)}/{len(sentences)}" for v in VOICES)
-
-
-def rhymes(trials: list[tuple[str, list[str]]]) -> str:
-    """The same over (said, [said, rival])."""
-    return ", ".join(f"{v} {sum(_right(v, said, tuple(pair)) for said, pair in trials)}/{len(trials)}" for v in VOICES)
+def figures(trials: tuple[tuple[str, tuple[str, ...]], ...]) -> str:
+    """How many of (said, candidates) each reference voice gets across."""
+    texts, candidates = [said for said, _ in trials], [list(c) for _, c in trials]
+    named = {v: judge.named_each([say(v, text) for text in texts], candidates) for v in VOICES}
+    return ", ".join(f"{v} {sum(map(str.__eq__, found, texts))}/{len(texts)}" for v, found in named.items())
