@@ -1,10 +1,8 @@
 # make demo: from a bare clone to speech on a Kubernetes of your own.   make test: everything, end to end included.
-SHELL := /bin/bash
-UV := PATH="$$PATH:$${XDG_CACHE_HOME:-$$HOME/.cache}/voxraga/uv/bin" uv run --no-sync --quiet
-PYTHON := $(UV) python
-PYTEST := $(UV) pytest
+PYTHON := .venv/bin/python
+PYTEST := $(PYTHON) -m pytest
 
-.PHONY: demo up down test test-pure test-controlplane test-node lint crds images setup setup-pure
+.PHONY: demo up down test test-pure test-controlplane test-node lint crds setup
 
 demo: setup ## cluster up, operator installed, a voice that speaks: demo.wav
 	$(PYTHON) -m tests.e2e.demo
@@ -15,32 +13,30 @@ up: setup ## the cluster of the demo and the tests, kept
 down: ## ends it; leaves no process, mount, interface, namespace or cgroup
 	$(PYTHON) -m tests.cluster down
 
+# A tier that cannot run here is named, with what to do about it, and skipped; a build that fails fails its tests.
 test: setup lint ## all three tiers
-	$(PYTHON) -m tests.cluster build
+	$(PYTHON) -m tests.cluster build || echo "test: the node tier does not run; see above. The rest does."
 	$(PYTEST) --cov --cov-report=term:skip-covered
 
-test-pure: setup-pure ## seconds; needs no root
+test-pure: setup ## needs no root, no cluster
 	$(PYTEST) -m "not controlplane and not node"
 
 test-controlplane: setup ## etcd, API server and controllers on loopback; needs no root
 	$(PYTEST) -m controlplane
 
 test-node: setup ## real containers, real audio
-	$(PYTHON) -m tests.cluster build
 	$(PYTEST) -m node -s
 
-lint:
-	$(UV) ruff check .
-	$(UV) ruff format --check .
-	$(UV) mypy
-	$(UV) lint-imports
-	$(PYTHON) -m voxraga_operator crds --check crds
+lint: setup
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/mypy tests/cluster tests/e2e tests/speech
+	.venv/bin/lint-imports
+	$(PYTHON) -m voxraga_operator crds --check crds/voxraga.io_voicemodels.yaml
 
-crds: ## regenerate crds/ from the models
-	$(PYTHON) -m voxraga_operator crds
+crds: setup ## regenerate the CustomResourceDefinitions from the models
+	$(PYTHON) -m voxraga_operator crds > crds/voxraga.io_voicemodels.yaml
 
 setup:
-	scripts/setup cluster
-
-setup-pure:
-	scripts/setup pure
+	scripts/setup
