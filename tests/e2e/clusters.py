@@ -18,6 +18,7 @@ class Site:
     images: dict[str, str]  # our tags -> the names that pods of this cluster find them under
     provider: Provider
     kubeconfig: Path | None = None
+    metrics: bool = False  # metrics-server answers
     audit_log: Path | None = None  # only our own node lets tests read it
 
 
@@ -40,4 +41,6 @@ def prepare(extras: Collection[str] = ()) -> Site:
         raise SystemExit("This cluster cannot be used from here:\n" + "\n".join(f"  - {lack}" for lack in lacks))
     access = provider.up(extras)
     names = provider.load(tags)
-    return Site(Kube(tuple(access.kubectl.base)), names, provider, access.kubeconfig, access.audit_log)
+    kube = Kube(tuple(access.kubectl.base))
+    metrics = bool(kube("get", "apiservice", "v1beta1.metrics.k8s.io", "--ignore-not-found"))
+    return Site(kube, names, provider, access.kubeconfig, metrics, access.audit_log)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.clusters import Site
 from tests.e2e.kube import Kube, condition
 from tests.e2e.speaker import speak
 from tests.e2e.voicemodels import voicemodel
@@ -50,6 +51,19 @@ def test_an_edit_by_hand_is_undone(owned: Kube, kind: str) -> None:
     before = owned.get(kind, "owned")["spec"]
     owned.patch(kind, "owned", EDITS[kind])
     owned.until("the edit undone", lambda: owned.get(kind, "owned")["spec"] == before)
+
+
+def test_the_autoscaler_sees_the_load(owned: Kube, site: Site) -> None:
+    if not site.metrics:
+        pytest.skip("this cluster has no metrics-server: install it, or run on our own node (make test-node)")
+
+    def active() -> bool:
+        return condition(owned.get("voicemodel", "owned"), "AutoscalingActive").get("status") == "True"
+
+    owned.until("AutoscalingActive", active, seconds=180)
+    assert owned.get("hpa", "owned")["status"]["currentMetrics"][0]["containerResource"]["container"] == "server"
+    owned("scale", "voicemodel", "owned", "--replicas=5")  # the autoscaler's business, as status says
+    assert owned.get("deployment", "owned")["spec"]["replicas"] <= 2
 
 
 def test_nothing_is_written_while_nothing_changes(owned: Kube, audit_log: Path) -> None:
