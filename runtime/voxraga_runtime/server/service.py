@@ -138,7 +138,7 @@ class SpeechService:
         gain = self._gains[speech.utterance.voice]
 
         def work(job: Job) -> None:
-            result = render(engine, speech, gain, job.put, job.cancelled)
+            result = render(engine, speech, gain, job.put, job.cancelled, words=job.words)
             measured.append(result)
             if not result.complete:  # nobody may take a part for the whole
                 raise Unavailable("the server stopped in mid-speech", code="draining", retry_after=1)
