@@ -17,6 +17,8 @@ class Voice:
 
     id: str
     language: str | None = None
+    origin: Literal["model", "recordings"] = "model"
+    license: str = ""  # of the recordings, where noted
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,10 @@ class Chunk:
 
 
 class Engine(Protocol):
-    """A loaded (or loadable) model. `synthesize` runs in worker threads and keeps no state between calls."""
+    """A loaded (or loadable) model. `synthesize` runs in worker threads and keeps no state between calls.
+
+    Sentence i of an utterance is spoken with the noise of `seed + i`: it can be said again, or alone, and is the same.
+    """
 
     @property
     def sample_rate(self) -> int:
