@@ -18,6 +18,7 @@ from voxraga_runtime.common.metrics import ServerMetrics
 from voxraga_runtime.common.settings import ServerSettings
 from voxraga_runtime.server.admission import Admission
 from voxraga_runtime.server.engines.base import Engine
+from voxraga_runtime.server.engines.processes import ProcessEngine
 from voxraga_runtime.server.render import Rendered, Speech, render
 from voxraga_runtime.server.requests import Ask, Catalogue
 from voxraga_runtime.server.warmup import warm_up
@@ -48,6 +49,7 @@ class SpeechService:
         self.metrics = metrics
         self.state = State.LOADING
         self._make_engine = make_engine  # called in a worker: importing torch takes seconds
+        self._engine: Engine | None = None
         self._served: tuple[Engine, Catalogue] | None = None
         self._gains: dict[str, float] = {}
         self._jobs: set[Job] = set()
@@ -65,7 +67,9 @@ class SpeechService:
         async for _ in job.chunks():
             pass
         engine, _ = self._loaded()
-        if not engine.capabilities.reentrant:
+        if engine.capabilities.parallel:
+            self.admission.slots = min(self.admission.slots, engine.capabilities.parallel)
+        elif not engine.capabilities.reentrant:
             self.admission.slots = 1  # its requests would only wait inside the workers: let them wait in the queue
         seconds = time.perf_counter() - started
         self.metrics.load_seconds.set(seconds)
@@ -75,7 +79,10 @@ class SpeechService:
 
     def _load(self, _job: Job) -> None:
         engine = self._make_engine()
+        if isinstance(engine, ProcessEngine):
+            engine.on_restart = self.metrics.worker_restarts.inc
         engine.load()
+        self._engine = engine
         catalogue = Catalogue(self.settings, engine)
         self._gains = warm_up(engine, catalogue.default_voice, catalogue.default_language)
         self._served = (engine, catalogue)
@@ -138,7 +145,7 @@ class SpeechService:
         gain = self._gains[speech.utterance.voice]
 
         def work(job: Job) -> None:
-            result = render(engine, speech, gain, job.put, job.cancelled)
+            result = render(engine, speech, gain, job.put, job.cancelled, words=job.words)
             measured.append(result)
             if not result.complete:  # nobody may take a part for the whole
                 raise Unavailable("the server stopped in mid-speech", code="draining", retry_after=1)
@@ -187,6 +194,8 @@ class SpeechService:
 
     def close(self) -> None:
         self._workers.close()
+        if isinstance(self._engine, ProcessEngine):
+            self._engine.close()
 
 
 class _Parts:

@@ -13,6 +13,10 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from voxraga_runtime.server.engines.base import Word
 
 CGROUP = Path("/sys/fs/cgroup")
 
@@ -54,6 +58,7 @@ class Job:
         self._items: asyncio.Queue[bytes | BaseException | None] = asyncio.Queue()
         self._cancelled = threading.Event()
         self.done = asyncio.Event()
+        self.words: list[Word] = []  # of what was put so far; the worker adds a sentence's before its first bytes
 
     def cancel(self) -> None:
         """Nobody wants the rest: the worker stops at the next chunk."""
