@@ -66,6 +66,7 @@ class Observed:
         self._metrics.requests.labels(endpoint, str(status)).inc()
         self._metrics.duration.labels(endpoint).observe(seconds)
         write = log.debug if scope["path"] in QUIET else log.info
+        state = scope["state"]
         write(
             "request",
             method=scope["method"],
@@ -73,7 +74,8 @@ class Observed:
             status=status,
             seconds=round(seconds, 4),
             bytes=sent,
-            client=(scope.get("client") or ("",))[0],
+            client=state.get("client") or (scope.get("client") or ("",))[0],
+            **({"key": state["key"]} if "key" in state else {}),  # the name of its file
         )
 
 
@@ -105,7 +107,7 @@ class BodyLimit:
             return
         announced = next((v for k, v in scope["headers"] if k == b"content-length"), b"0")
         if announced.isdigit() and int(announced) > self._limit:
-            await _discard(receive)
+            await discard(receive)
             response = JSONResponse(body_for_status(413, _too_large(self._limit)), 413, {"Connection": "close"})
             await response(scope, receive, send)
             return
@@ -117,14 +119,14 @@ class BodyLimit:
             read += len(message.get("body", b""))
             if read > self._limit:
                 if message.get("more_body"):
-                    await _discard(receive)
+                    await discard(receive)
                 raise HTTPException(413, _too_large(self._limit), {"Connection": "close"})
             return message
 
         await self._app(scope, counted, send)
 
 
-async def _discard(receive: Receive) -> None:
+async def discard(receive: Receive) -> None:
     """Read the rest of a body, within reason: a connection closed on unread data is reset, and the answer lost."""
     read = 0
     while read < DISCARD:
@@ -146,7 +148,8 @@ def _request_id(scope: Scope) -> str:
 def endpoint_of(scope: Scope) -> str:
     """The route's template, not the path a client made up: one label value for each endpoint."""
     route = scope.get("route")
-    return str(getattr(route, "path", "other"))
+    # a request that was refused at the door has no route, but maybe a path that is known
+    return str(getattr(route, "path", None) or scope.get("state", {}).get("endpoint", "other"))
 
 
 def install_error_handlers(app: FastAPI) -> None:

@@ -35,6 +35,7 @@ KEEP_ALIVE = 120  # seconds; longer than what proxies and connection pools of cl
 LINGER = (
     1.0  # seconds after SIGTERM in which a late request still gets an answer (503): endpoints are updated with a delay
 )
+MESSAGE = 16 << 20  # bytes of one WebSocket message; routes are stricter
 LAST_BYTES = 5  # seconds for responses that are made, but not yet sent
 
 
@@ -91,9 +92,9 @@ async def serve(settings: ServerSettings, stopping: asyncio.Event, make_engine: 
     from voxraga_runtime.server.service import SpeechService  # noqa: PLC0415
 
     provenance = _provenance(settings.model_path)
-    listener = _listen(settings)
     service = SpeechService(settings, ServerMetrics(), make_engine, lambda: _setup_thread(settings))
     server = _Server(_uvicorn_config(build_app(service, provenance)))
+    listener = _listen(settings)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     log.info("listening", port=listener.getsockname()[1], model=settings.model_name, path=str(settings.model_path))
     try:
@@ -112,6 +113,9 @@ def _uvicorn_config(app: "FastAPI") -> uvicorn.Config:
         loop="asyncio",
         log_config=None,
         access_log=False,
+        proxy_headers=False,  # the door knows which proxies to believe; uvicorn would believe this machine
+        ws="websockets-sansio",
+        ws_max_size=MESSAGE,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=LAST_BYTES,
