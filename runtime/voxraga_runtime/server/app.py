@@ -10,7 +10,7 @@ from voxraga_runtime.common.guard import Guard, Rules, SecurityHeaders, cors
 from voxraga_runtime.common.http import BodyLimit, CurlIsJson, Observed, install_error_handlers
 from voxraga_runtime.common.settings import ServerSettings
 from voxraga_runtime.common.version import VERSION
-from voxraga_runtime.server.routes import health, native, openai
+from voxraga_runtime.server.routes import health, native, openai, page
 from voxraga_runtime.server.service import SpeechService, State
 
 MINIMUM_BODY = 1 << 20
@@ -28,12 +28,14 @@ def build_app(service: SpeechService, provenance: dict[str, Any] | None = None) 
         version=VERSION,
         strict_content_type=False,  # curl and small clients send JSON without saying so; no cookies are at stake
         redirect_slashes=False,
+        docs_url=None,  # Swagger's page would load its scripts from the internet
+        redoc_url=None,
     )
     app.state.service = service
     app.state.provenance = provenance or {}
     install_error_handlers(app)
     known = set()
-    for module in (openai, native, health):
+    for module in (openai, native, health, page):
         app.include_router(module.router)
         known |= {str(getattr(route, "path", "")) for route in module.router.routes}
     app.add_middleware(CurlIsJson)

@@ -1,4 +1,4 @@
-"""The server's own routes: /synthesize, /models and the page at /."""
+"""The server's own routes: /synthesize and /models."""
 
 import dataclasses
 from typing import Any
@@ -7,7 +7,6 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from voxraga_runtime.common.version import VERSION
 from voxraga_runtime.server.requests import Ask
 from voxraga_runtime.server.routes.access import Service
 
@@ -65,15 +64,3 @@ async def models(request: Request, service: Service) -> dict[str, Any]:
         **request.app.state.provenance,
     }
     return {"models": [described]}
-
-
-@router.get("/")
-async def index(service: Service) -> dict[str, Any]:
-    """Where to go; clients also call it to open a connection ahead of time."""
-    return {
-        "name": "vox-raga model server",
-        "version": VERSION,
-        "model": service.settings.model_name,
-        "speak": ["/v1/audio/speech", "/synthesize"],
-        "about": ["/models", "/v1/models", "/v1/audio/voices", "/health", "/metrics", "/docs"],
-    }
