@@ -3,7 +3,7 @@
     VoxragaError                          status  type                    code
     ├── InvalidRequest                    400     invalid_request_error   invalid_value, …   the request is wrong
     ├── Unauthorized                      401     authentication_error    missing_api_key, invalid_api_key
-    ├── Forbidden                         403     permission_error        address_not_allowed
+    ├── Forbidden                         403     permission_error        address_not_allowed, origin_not_allowed
     ├── NotFound                          404     invalid_request_error   model_not_found, not_found
     ├── Overloaded                        429     rate_limit_error        queue_full         Retry-After
     ├── RateLimited                       429     rate_limit_error        rate_limit_exceeded  Retry-After

@@ -46,6 +46,7 @@ class Rules:
     proxies: Sequence[Network] = ()
     public_listings: bool = True
     known: Collection[str] = field(default_factory=frozenset)
+    origins: Collection[str] = ()
 
 
 class Guard:
@@ -79,6 +80,8 @@ class Guard:
         state["client"] = str(address)
         if rules.allowed and (address is None or not within(address, rules.allowed)):
             raise Forbidden(f"requests from {address} are not allowed", code="address_not_allowed")
+        if scope["type"] == "websocket" and not self._same_site(scope):
+            raise Forbidden("pages of other origins may not open this WebSocket", code="origin_not_allowed")
         if self._is_open(scope):
             return None
         refusal, bucket = None, bucket_name(address)
@@ -95,6 +98,13 @@ class Guard:
         if refusal and not (verdict and verdict.wait):  # who guesses keys is slowed down like everybody
             raise refusal
         return verdict
+
+    def _same_site(self, scope: Scope) -> bool:
+        """Browsers let any page open a WebSocket, and only say whose it is: CORS ends here."""
+        headers = dict(scope["headers"])
+        origin = headers.get(b"origin", b"").decode("latin-1")
+        host = headers.get(b"host", b"").decode("latin-1")
+        return not origin or origin in self._rules.origins or origin.partition("://")[2] == host
 
     def _is_open(self, scope: Scope) -> bool:
         if scope["type"] != "http" or scope["method"] not in READING:

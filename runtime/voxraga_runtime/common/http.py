@@ -35,7 +35,7 @@ class Observed:
         self._draining = draining
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
         request_id = _request_id(scope)
@@ -45,13 +45,14 @@ class Observed:
 
         async def observe(message: Message) -> None:
             nonlocal status, sent
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message.setdefault("headers", []).append((b"x-request-id", request_id.encode()))
-                if self._draining():
+            kind = message["type"]
+            if kind in {"http.response.start", "websocket.http.response.start", "websocket.accept"}:
+                status = message.get("status", 101)
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+                if self._draining() and kind != "websocket.accept":
                     message["headers"].append((b"connection", b"close"))
-            elif message["type"] == "http.response.body":
-                sent += len(message.get("body", b""))
+            elif kind in {"http.response.body", "websocket.send"}:
+                sent += len(message.get("body") or message.get("bytes") or b"")
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):
@@ -69,7 +70,7 @@ class Observed:
         state = scope["state"]
         write(
             "request",
-            method=scope["method"],
+            method=scope.get("method", "WEBSOCKET"),
             endpoint=endpoint,
             status=status,
             seconds=round(seconds, 4),

@@ -10,7 +10,7 @@ from voxraga_runtime.common.guard import Guard, Rules, SecurityHeaders, cors
 from voxraga_runtime.common.http import BodyLimit, CurlIsJson, Observed, install_error_handlers
 from voxraga_runtime.common.settings import ServerSettings
 from voxraga_runtime.common.version import VERSION
-from voxraga_runtime.server.routes import health, native, openai, page
+from voxraga_runtime.server.routes import health, native, openai, page, stream
 from voxraga_runtime.server.service import SpeechService, State
 
 MINIMUM_BODY = 1 << 20
@@ -35,7 +35,7 @@ def build_app(service: SpeechService, provenance: dict[str, Any] | None = None) 
     app.state.provenance = provenance or {}
     install_error_handlers(app)
     known = set()
-    for module in (openai, native, health, page):
+    for module in (openai, stream, native, health, page):
         app.include_router(module.router)
         known |= {str(getattr(route, "path", "")) for route in module.router.routes}
     app.add_middleware(CurlIsJson)
@@ -65,4 +65,5 @@ def _rules(settings: ServerSettings, known: set[str]) -> Rules:
         proxies=settings.trusted_proxies,
         public_listings=settings.public_listings,
         known=frozenset(known),
+        origins=settings.cors_origins,
     )
