@@ -10,6 +10,7 @@ from voxraga_runtime.common.guard import Guard, Rules, SecurityHeaders, cors
 from voxraga_runtime.common.http import BodyLimit, CurlIsJson, Observed, install_error_handlers
 from voxraga_runtime.common.settings import ServerSettings
 from voxraga_runtime.common.version import VERSION
+from voxraga_runtime.server import document
 from voxraga_runtime.server.routes import health, native, openai, page, stream
 from voxraga_runtime.server.service import SpeechService, State
 
@@ -34,6 +35,7 @@ def build_app(service: SpeechService, provenance: dict[str, Any] | None = None) 
     app.state.service = service
     app.state.provenance = provenance or {}
     install_error_handlers(app)
+    document.install(app)
     known = set()
     for module in (openai, stream, native, health, page):
         app.include_router(module.router)

@@ -13,25 +13,27 @@ from pydantic import BaseModel, ConfigDict, Field
 from voxraga_runtime.common.errors import ClientGone, InvalidRequest, Overloaded, Unavailable, VoxragaError
 from voxraga_runtime.server.requests import Ask
 from voxraga_runtime.server.routes.access import Service, leaving
+from voxraga_runtime.server.routes.answers import AUDIO, LISTED, WORKED, example
 
 router = APIRouter(tags=["native"])
 
-AUDIO = {"audio_base64": "SUQzBAA…", "format": "mp3", "content_type": "audio/mpeg", "sample_rate": 24000}
+SPOKEN = {"audio_base64": "SUQzBAA…", "format": "mp3", "content_type": "audio/mpeg", "sample_rate": 24000}
 MISSING = {"message": "the model 'other' does not exist; this server has 'narrator'", "type": "invalid_request_error"}
-COMPARED: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "For each model its audio and the seconds it took, or its error",
-        "content": {
-            "application/json": {
-                "example": {
-                    "results": {
-                        "narrator": {**AUDIO, "latency_seconds": 0.41},
-                        "other": {"error": {**MISSING, "param": "model", "code": "model_not_found"}},
-                    }
-                }
-            }
-        },
+COMPARED = {
+    "results": {
+        "narrator": {**SPOKEN, "latency_seconds": 0.41},
+        "other": {"error": {**MISSING, "param": "model", "code": "model_not_found"}},
     }
+}
+DESCRIBED = {
+    "name": "narrator",
+    "architecture": "vits",
+    "sample_rate": 22050,
+    "languages": ["en"],
+    "voices": ["p225", "p226"],
+    "default_voice": "p225",
+    "capabilities": {"speed": True, "reentrant": True, "streaming": "sentence"},
+    "device": "cpu",
 }
 
 
@@ -51,7 +53,7 @@ class SynthesizeBody(BaseModel):
     seed: int | None = Field(None, ge=0, lt=2**62, description="Equal seeds give equal samples")
 
 
-@router.post("/synthesize", response_class=Response, responses={200: {"content": {"audio/wav": {}}}})
+@router.post("/synthesize", response_class=Response, responses={200: AUDIO, **WORKED})
 async def synthesize(body: SynthesizeBody, request: Request, service: Service) -> Response:
     """Speak a text."""
     ask = Ask(
@@ -85,7 +87,9 @@ class CompareBody(BaseModel):
     seed: int | None = Field(None, ge=0, lt=2**62, description="Equal seeds give equal samples")
 
 
-@router.post("/synthesize/compare", responses=COMPARED)
+@router.post(
+    "/synthesize/compare", responses={**example("Each model's audio and seconds, or its error", COMPARED), **WORKED}
+)
 async def compare(body: CompareBody, request: Request, service: Service) -> dict[str, Any]:
     """Speak a text with several models, one after another so that the latencies compare; an error for each that can't.
 
@@ -122,7 +126,7 @@ async def _timed(service: Service, request: Request, ask: Ask, gone: asyncio.Eve
     }
 
 
-@router.get("/models")
+@router.get("/models", responses={**example("The model", {"models": [DESCRIBED]}), **LISTED})
 async def models(request: Request, service: Service) -> dict[str, Any]:
     """The served model in full."""
     engine, catalogue = service.offer()

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import re
 from importlib.resources import files
+from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
@@ -22,6 +23,15 @@ def _hashes(element: str) -> str:
     return " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(t.encode()).digest()).decode()}'" for t in found)
 
 
+ROOT: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The page to a browser, else where to go",
+        "content": {
+            "application/json": {"example": {"name": "vox-raga model server", "speak": ["/v1/audio/speech"]}},
+            "text/html": {"schema": {"type": "string"}},
+        },
+    }
+}
 POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -38,7 +48,7 @@ POLICY = "; ".join(
 
 
 @router.head("/", include_in_schema=False)
-@router.get("/", response_class=JSONResponse)
+@router.get("/", response_class=JSONResponse, responses=ROOT)
 async def index(request: Request, service: Service) -> Response:
     """The page to a browser (Accept: text/html), else where to go."""
     if "text/html" in request.headers.get("accept", ""):
