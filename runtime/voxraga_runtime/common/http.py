@@ -3,7 +3,7 @@
 import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import structlog
 from fastapi import FastAPI, Request
@@ -98,18 +98,21 @@ class CurlIsJson:
 class BodyLimit:
     """ASGI middleware: 413 for a body over `limit` bytes, announced or not. FastAPI's own answers in plain text."""
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
+    def __init__(self, app: ASGIApp, limit: int, larger: Mapping[str, int] | None = None) -> None:
+        """`larger` are limits of paths that take files."""
         self._app = app
         self._limit = limit
+        self._larger = larger or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        limit = self._larger.get(scope["path"], self._limit)
         announced = next((v for k, v in scope["headers"] if k == b"content-length"), b"0")
-        if announced.isdigit() and int(announced) > self._limit:
+        if announced.isdigit() and int(announced) > limit:
             await discard(receive)
-            response = JSONResponse(body_for_status(413, _too_large(self._limit)), 413, {"Connection": "close"})
+            response = JSONResponse(body_for_status(413, _too_large(limit)), 413, {"Connection": "close"})
             await response(scope, receive, send)
             return
         read = 0
@@ -118,10 +121,10 @@ class BodyLimit:
             nonlocal read
             message = await receive()
             read += len(message.get("body", b""))
-            if read > self._limit:
+            if read > limit:
                 if message.get("more_body"):
                     await discard(receive)
-                raise HTTPException(413, _too_large(self._limit), {"Connection": "close"})
+                raise HTTPException(413, _too_large(limit), {"Connection": "close"})
             return message
 
         await self._app(scope, counted, send)

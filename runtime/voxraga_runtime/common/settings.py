@@ -31,6 +31,8 @@ class ServerSettings(BaseSettings):
     queue_depth: int = Field(200, ge=0, le=100_000, description="Requests that may wait")
     queue_timeout: float = Field(30, gt=0, le=3600, description="How long a request may wait")
     max_text_length: int = Field(5000, ge=1, le=1_000_000, description="Characters in one request")
+    max_audio_bytes: int = Field(25 << 20, ge=1, le=1 << 30, description="Size of one recording to transcribe")
+    max_audio_seconds: float = Field(1500, gt=0, le=36_000, description="Length of one recording to transcribe")
     cpu_threads: int = Field(1, ge=1, le=256, description="Threads inside one worker's operations")
     default_voice: str | None = None
     default_language: str | None = None

@@ -1,5 +1,6 @@
 """The FastAPI application of the model server."""
 
+import asyncio
 from typing import Any
 
 from fastapi import FastAPI
@@ -11,7 +12,7 @@ from voxraga_runtime.common.http import BodyLimit, CurlIsJson, Observed, install
 from voxraga_runtime.common.settings import ServerSettings
 from voxraga_runtime.common.version import VERSION
 from voxraga_runtime.server import document
-from voxraga_runtime.server.routes import health, native, openai, page, stream
+from voxraga_runtime.server.routes import health, native, openai, page, stream, transcriptions
 from voxraga_runtime.server.service import SpeechService, State
 
 MINIMUM_BODY = 1 << 20
@@ -33,15 +34,18 @@ def build_app(service: SpeechService, provenance: dict[str, Any] | None = None) 
         redoc_url=None,
     )
     app.state.service = service
+    app.state.decoders = asyncio.Semaphore(transcriptions.DECODERS)
     app.state.provenance = provenance or {}
     install_error_handlers(app)
     document.install(app)
     known = set()
-    for module in (openai, stream, native, health, page):
+    for module in (openai, stream, transcriptions, native, health, page):
         app.include_router(module.router)
         known |= {str(getattr(route, "path", "")) for route in module.router.routes}
     app.add_middleware(CurlIsJson)
-    app.add_middleware(BodyLimit, limit=MINIMUM_BODY + BYTES_PER_CHARACTER * service.settings.max_text_length)
+    text_limit = MINIMUM_BODY + BYTES_PER_CHARACTER * service.settings.max_text_length
+    file_limit = MINIMUM_BODY + service.settings.max_audio_bytes
+    app.add_middleware(BodyLimit, limit=text_limit, larger=dict.fromkeys(transcriptions.PATHS, file_limit))
     app.add_middleware(Guard, rules=_rules(service.settings, known))
     if service.settings.cors_origins:
         app.add_middleware(cors, origins=service.settings.cors_origins)  # preflights bring no key

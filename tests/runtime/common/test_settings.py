@@ -29,6 +29,8 @@ def test_defaults_are_the_contract(environment: pytest.MonkeyPatch) -> None:
         "queue_depth": 200,
         "queue_timeout": 30,
         "max_text_length": 5000,
+        "max_audio_bytes": 25 << 20,
+        "max_audio_seconds": 1500,
         "cpu_threads": 1,
         "default_voice": None,
         "default_language": None,
