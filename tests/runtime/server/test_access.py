@@ -13,6 +13,7 @@ from tests.runtime.server.engine import ToneEngine
 from tests.runtime.server.harness import Running, running
 from voxraga_runtime.common import access
 from voxraga_runtime.common.errors import StartupError
+from voxraga_runtime.common.settings import load_settings
 from voxraga_runtime.server.app import build_app
 
 SPEAK = {"input": "Hello.", "response_format": "pcm"}
@@ -114,9 +115,7 @@ def test_a_big_body_without_a_key_still_gets_its_answer(locked: Running) -> None
 
 def test_keys_that_cannot_be_read_end_the_start(tmp_path: Path) -> None:
     class Service:
-        class settings:  # noqa: N801
-            api_keys_path = tmp_path / "none"
-            max_text_length = 10
+        settings = load_settings(model_name="narrator", model_path=tmp_path, api_keys_path=tmp_path / "none")
 
     with pytest.raises(StartupError, match=r"VOXRAGA_API_KEYS_PATH is .*none: No such file"):
         build_app(Service())  # type: ignore[arg-type]

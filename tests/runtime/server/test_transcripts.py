@@ -23,6 +23,9 @@ SEGMENTS = (
     Segment(0.0, 1.25, " Hello there.", (Word("Hello", 0.1, 0.5), Word("there.", 0.6, 1.2))),
     Segment(1.25, 3723.0045, " It costs\n\n3.14 --> euros.", (Word("It", 1.3, 1.4),)),
 )
+FIRST, SECOND = "Hello there.\n\n", "It costs 3.14 -> euros.\n\n"
+SRT = f"1\n00:00:00,000 --> 00:00:01,250\n{FIRST}2\n00:00:01,250 --> 01:02:03,004\n{SECOND}"
+VTT = f"WEBVTT\n\n00:00:00.000 --> 00:00:01.250\n{FIRST}00:00:01.250 --> 01:02:03.004\n{SECOND}"
 TEXT = "Hello there. It costs 3.14 --> euros."
 SECONDS = 1.5
 
@@ -92,14 +95,12 @@ def test_json_is_the_default(api: Running, ears: Ears, path: str) -> None:
         (
             "srt",
             "application/x-subrip",
-            "1\n00:00:00,000 --> 00:00:01,250\nHello there.\n\n"
-            "2\n00:00:01,250 --> 01:02:03,004\nIt costs 3.14 -> euros.\n\n",
+            SRT,
         ),
         (
             "vtt",
             "text/vtt; charset=utf-8",
-            "WEBVTT\n\n00:00:00.000 --> 00:00:01.250\nHello there.\n\n"
-            "00:00:01.250 --> 01:02:03.004\nIt costs 3.14 -> euros.\n\n",
+            VTT,
         ),
     ],
 )
@@ -203,14 +204,9 @@ def test_recordings_of_every_kind(name: str) -> None:
 
 def broken_wav(rate: int = 24000, channels: int = 1, bits: int = 16, data: bytes = b"\0" * 4000) -> bytes:
     block = channels * bits // 8
-    layout = struct.pack(
-        "<4sIHHIIHH", b"fmt ", 16, 1, channels, rate, (rate * block) & 0xFFFFFFFF, block & 0xFFFF, bits
-    )
+    layout = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, channels, rate, rate * block % 2**32, block % 2**16, bits)
     return (
-        struct.pack("<4sI4s", b"RIFF", 36 + len(data), b"WAVE")
-        + layout
-        + struct.pack("<4sI", b"data", len(data))
-        + data
+        b"RIFF" + struct.pack("<I", 36 + len(data)) + b"WAVE" + layout + b"data" + struct.pack("<I", len(data)) + data
     )
 
 
