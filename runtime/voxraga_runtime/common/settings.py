@@ -27,6 +27,7 @@ class ServerSettings(BaseSettings):
     device: Literal["cpu", "cuda"] = "cpu"
     host: str = Field("", description="Address to listen on; every one, IPv6 included, if unset")
     port: int = Field(8080, ge=0, le=65535, description="0 takes a free one")
+    wyoming_port: int | None = Field(None, ge=1, le=65535, description="Home Assistant's protocol; off if unset")
     max_concurrency: int | None = Field(None, ge=1, le=256, description="Workers; sized from the CPU limit if unset")
     queue_depth: int = Field(200, ge=0, le=100_000, description="Requests that may wait")
     queue_timeout: float = Field(30, gt=0, le=3600, description="How long a request may wait")

@@ -25,6 +25,7 @@ def test_defaults_are_the_contract(environment: pytest.MonkeyPatch) -> None:
         "task": "TextToSpeech",
         "device": "cpu",
         "port": 8080,
+        "wyoming_port": None,
         "max_concurrency": None,
         "queue_depth": 200,
         "queue_timeout": 30,
