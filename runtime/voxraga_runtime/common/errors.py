@@ -2,8 +2,11 @@
 
     VoxragaError                          status  type                    code
     ├── InvalidRequest                    400     invalid_request_error   invalid_value, …   the request is wrong
+    ├── Unauthorized                      401     authentication_error    missing_api_key, invalid_api_key
+    ├── Forbidden                         403     permission_error        address_not_allowed, origin_not_allowed
     ├── NotFound                          404     invalid_request_error   model_not_found, not_found
     ├── Overloaded                        429     rate_limit_error        queue_full         Retry-After
+    ├── RateLimited                       429     rate_limit_error        rate_limit_exceeded  Retry-After
     ├── Unavailable                       503     service_unavailable     loading, draining, queue_timeout  Retry-After
     ├── SynthesisFailed                   500     server_error            synthesis_failed
     └── ClientGone                        499     (nobody is left to read it)
@@ -46,6 +49,22 @@ class InvalidRequest(VoxragaError):  # noqa: N818 - named as the client meets it
     code = "invalid_value"
 
 
+class Unauthorized(VoxragaError):  # noqa: N818
+    """401: no API key, or none that is known."""
+
+    status = 401
+    type = "authentication_error"
+    code = "invalid_api_key"
+
+
+class Forbidden(VoxragaError):  # noqa: N818
+    """403: whoever asks is known, and may not."""
+
+    status = 403
+    type = "permission_error"
+    code = "forbidden"
+
+
 class NotFound(VoxragaError):  # noqa: N818
     """404: no such model or path."""
 
@@ -60,6 +79,14 @@ class Overloaded(VoxragaError):  # noqa: N818
     status = 429
     type = "rate_limit_error"
     code = "queue_full"
+
+
+class RateLimited(VoxragaError):  # noqa: N818
+    """429: this client asks more often than it may, whatever the server could do."""
+
+    status = 429
+    type = "rate_limit_error"
+    code = "rate_limit_exceeded"
 
 
 class Unavailable(VoxragaError):  # noqa: N818

@@ -3,7 +3,7 @@
 import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import structlog
 from fastapi import FastAPI, Request
@@ -35,7 +35,7 @@ class Observed:
         self._draining = draining
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
         request_id = _request_id(scope)
@@ -45,13 +45,14 @@ class Observed:
 
         async def observe(message: Message) -> None:
             nonlocal status, sent
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message.setdefault("headers", []).append((b"x-request-id", request_id.encode()))
-                if self._draining():
+            kind = message["type"]
+            if kind in {"http.response.start", "websocket.http.response.start", "websocket.accept"}:
+                status = message.get("status", 101)
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+                if self._draining() and kind != "websocket.accept":
                     message["headers"].append((b"connection", b"close"))
-            elif message["type"] == "http.response.body":
-                sent += len(message.get("body", b""))
+            elif kind in {"http.response.body", "websocket.send"}:
+                sent += len(message.get("body") or message.get("bytes") or b"")
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):
@@ -66,14 +67,16 @@ class Observed:
         self._metrics.requests.labels(endpoint, str(status)).inc()
         self._metrics.duration.labels(endpoint).observe(seconds)
         write = log.debug if scope["path"] in QUIET else log.info
+        state = scope["state"]
         write(
             "request",
-            method=scope["method"],
+            method=scope.get("method", "WEBSOCKET"),
             endpoint=endpoint,
             status=status,
             seconds=round(seconds, 4),
             bytes=sent,
-            client=(scope.get("client") or ("",))[0],
+            client=state.get("client") or (scope.get("client") or ("",))[0],
+            **({"key": state["key"]} if "key" in state else {}),  # the name of its file
         )
 
 
@@ -95,18 +98,21 @@ class CurlIsJson:
 class BodyLimit:
     """ASGI middleware: 413 for a body over `limit` bytes, announced or not. FastAPI's own answers in plain text."""
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
+    def __init__(self, app: ASGIApp, limit: int, larger: Mapping[str, int] | None = None) -> None:
+        """`larger` are limits of paths that take files."""
         self._app = app
         self._limit = limit
+        self._larger = larger or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        limit = self._larger.get(scope["path"], self._limit)
         announced = next((v for k, v in scope["headers"] if k == b"content-length"), b"0")
-        if announced.isdigit() and int(announced) > self._limit:
-            await _discard(receive)
-            response = JSONResponse(body_for_status(413, _too_large(self._limit)), 413, {"Connection": "close"})
+        if announced.isdigit() and int(announced) > limit:
+            await discard(receive)
+            response = JSONResponse(body_for_status(413, _too_large(limit)), 413, {"Connection": "close"})
             await response(scope, receive, send)
             return
         read = 0
@@ -115,16 +121,16 @@ class BodyLimit:
             nonlocal read
             message = await receive()
             read += len(message.get("body", b""))
-            if read > self._limit:
+            if read > limit:
                 if message.get("more_body"):
-                    await _discard(receive)
-                raise HTTPException(413, _too_large(self._limit), {"Connection": "close"})
+                    await discard(receive)
+                raise HTTPException(413, _too_large(limit), {"Connection": "close"})
             return message
 
         await self._app(scope, counted, send)
 
 
-async def _discard(receive: Receive) -> None:
+async def discard(receive: Receive) -> None:
     """Read the rest of a body, within reason: a connection closed on unread data is reset, and the answer lost."""
     read = 0
     while read < DISCARD:
@@ -146,7 +152,8 @@ def _request_id(scope: Scope) -> str:
 def endpoint_of(scope: Scope) -> str:
     """The route's template, not the path a client made up: one label value for each endpoint."""
     route = scope.get("route")
-    return str(getattr(route, "path", "other"))
+    # a request that was refused at the door has no route, but maybe a path that is known
+    return str(getattr(route, "path", None) or scope.get("state", {}).get("endpoint", "other"))
 
 
 def install_error_handlers(app: FastAPI) -> None:

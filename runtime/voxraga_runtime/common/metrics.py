@@ -50,6 +50,7 @@ class ServerMetrics:
         )
         self.audio_seconds = Counter("voxraga_audio_seconds_total", "Audio made", registry=registry)
         self.characters = Counter("voxraga_characters_total", "Characters spoken", registry=registry)
+        self.heard_seconds = Counter("voxraga_heard_seconds_total", "Audio transcribed", registry=registry)
         self.load_seconds = Gauge(
             "voxraga_model_load_seconds", "Time that loading the model and warming up took", registry=registry
         )

@@ -6,11 +6,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
+from voxraga_runtime.common.access import Network
 from voxraga_runtime.common.errors import StartupError
 
 PREFIX = "VOXRAGA_"
 SLOWEST, FASTEST = 0.5, 2.0
 
+Origin = Annotated[str, Field(pattern=r"^https?://[^\s/*?#@]+$")]  # as browsers send it: no path, no wildcard
 Speed = Annotated[float, Field(ge=SLOWEST, le=FASTEST)]
 
 
@@ -25,10 +27,13 @@ class ServerSettings(BaseSettings):
     device: Literal["cpu", "cuda"] = "cpu"
     host: str = Field("", description="Address to listen on; every one, IPv6 included, if unset")
     port: int = Field(8080, ge=0, le=65535, description="0 takes a free one")
+    wyoming_port: int | None = Field(None, ge=1, le=65535, description="Home Assistant's protocol; off if unset")
     max_concurrency: int | None = Field(None, ge=1, le=256, description="Workers; sized from the CPU limit if unset")
     queue_depth: int = Field(200, ge=0, le=100_000, description="Requests that may wait")
     queue_timeout: float = Field(30, gt=0, le=3600, description="How long a request may wait")
     max_text_length: int = Field(5000, ge=1, le=1_000_000, description="Characters in one request")
+    max_audio_bytes: int = Field(25 << 20, ge=1, le=1 << 30, description="Size of one recording to transcribe")
+    max_audio_seconds: float = Field(1500, gt=0, le=36_000, description="Length of one recording to transcribe")
     cpu_threads: int = Field(1, ge=1, le=256, description="Threads inside one worker's operations")
     default_voice: str | None = None
     default_language: str | None = None
@@ -37,6 +42,13 @@ class ServerSettings(BaseSettings):
     voice_aliases: dict[str, str] = Field(default_factory=dict, description="JSON: name a client uses → voice")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     drain_timeout: float = Field(30, ge=0, le=3600, description="How long running requests may take after SIGTERM")
+    api_keys_path: Path | None = Field(None, description="Folder of a mounted Secret: a key a line; no keys if unset")
+    public_listings: bool = Field(True, description="Models and voices are listed without a key")
+    rate_limit_per_minute: float | None = Field(None, gt=0, le=1e6, description="Requests of one key or address")
+    rate_limit_burst: int = Field(20, ge=1, le=100_000, description="How many of them at once")
+    allowed_cidrs: list[Network] = Field(default_factory=list, description="JSON: who may call; everybody if empty")
+    trusted_proxies: list[Network] = Field(default_factory=list, description="JSON: whose X-Forwarded-For counts")
+    cors_origins: list[Origin] = Field(default_factory=list, description="JSON: pages that may call, https://host")
     termination_log: Path = Field(Path("/dev/termination-log"), description="Where a failed start says why")
 
 

@@ -1,12 +1,18 @@
 """The FastAPI application of the model server."""
 
+import asyncio
 from typing import Any
 
 from fastapi import FastAPI
 
+from voxraga_runtime.common.access import KeyRing, Limiter
+from voxraga_runtime.common.errors import StartupError
+from voxraga_runtime.common.guard import Guard, Rules, SecurityHeaders, cors
 from voxraga_runtime.common.http import BodyLimit, CurlIsJson, Observed, install_error_handlers
+from voxraga_runtime.common.settings import ServerSettings
 from voxraga_runtime.common.version import VERSION
-from voxraga_runtime.server.routes import health, native, openai
+from voxraga_runtime.server import document
+from voxraga_runtime.server.routes import health, native, openai, page, stream, transcriptions
 from voxraga_runtime.server.service import SpeechService, State
 
 MINIMUM_BODY = 1 << 20
@@ -14,20 +20,56 @@ BYTES_PER_CHARACTER = 12  # JSON writes a character outside the BMP as two \uXXX
 
 
 def build_app(service: SpeechService, provenance: dict[str, Any] | None = None) -> FastAPI:
-    """The routes over one service. `provenance` says where the model is from; /models shows it."""
+    """The routes over one service. `provenance` says where the model is from; /models shows it.
+
+    Raises StartupError (SettingsInvalid) where the API keys can't be read.
+    """
     app = FastAPI(
         title="vox-raga model server",
         summary="Speech of one text-to-speech model, over OpenAI's API and a plain one.",
         version=VERSION,
         strict_content_type=False,  # curl and small clients send JSON without saying so; no cookies are at stake
         redirect_slashes=False,
+        docs_url=None,  # Swagger's page would load its scripts from the internet
+        redoc_url=None,
     )
     app.state.service = service
+    app.state.decoders = asyncio.Semaphore(transcriptions.DECODERS)
     app.state.provenance = provenance or {}
     install_error_handlers(app)
-    for module in (openai, native, health):
+    document.install(app)
+    known = set()
+    for module in (openai, stream, transcriptions, native, health, page):
         app.include_router(module.router)
+        known |= {str(getattr(route, "path", "")) for route in module.router.routes}
     app.add_middleware(CurlIsJson)
-    app.add_middleware(BodyLimit, limit=MINIMUM_BODY + BYTES_PER_CHARACTER * service.settings.max_text_length)
+    text_limit = MINIMUM_BODY + BYTES_PER_CHARACTER * service.settings.max_text_length
+    file_limit = MINIMUM_BODY + service.settings.max_audio_bytes
+    app.add_middleware(BodyLimit, limit=text_limit, larger=dict.fromkeys(transcriptions.PATHS, file_limit))
+    app.add_middleware(Guard, rules=_rules(service.settings, known))
+    if service.settings.cors_origins:
+        app.add_middleware(cors, origins=service.settings.cors_origins)  # preflights bring no key
+    app.add_middleware(SecurityHeaders)
     app.add_middleware(Observed, metrics=service.metrics, draining=lambda: service.state is State.DRAINING)
     return app
+
+
+def _rules(settings: ServerSettings, known: set[str]) -> Rules:
+    keys, limiter = None, None
+    if settings.api_keys_path is not None:
+        try:
+            keys = KeyRing(settings.api_keys_path)
+        except OSError as error:
+            message = f"VOXRAGA_API_KEYS_PATH is {settings.api_keys_path}: {error.strerror}"
+            raise StartupError("SettingsInvalid", message) from None
+    if settings.rate_limit_per_minute is not None:
+        limiter = Limiter(settings.rate_limit_per_minute, settings.rate_limit_burst)
+    return Rules(
+        keys=keys,
+        limiter=limiter,
+        allowed=settings.allowed_cidrs,
+        proxies=settings.trusted_proxies,
+        public_listings=settings.public_listings,
+        known=frozenset(known),
+        origins=settings.cors_origins,
+    )

@@ -37,6 +37,7 @@ KEEP_ALIVE = 120  # seconds; longer than what proxies and connection pools of cl
 LINGER = (
     1.0  # seconds after SIGTERM in which a late request still gets an answer (503): endpoints are updated with a delay
 )
+MESSAGE = 16 << 20  # bytes of one WebSocket message; routes are stricter
 LAST_BYTES = 5  # seconds for responses that are made, but not yet sent
 
 
@@ -91,18 +92,22 @@ async def serve(settings: ServerSettings, stopping: asyncio.Event, make_engine: 
     """Load and serve until `stopping` is set, then drain. Raises StartupError where the model can't be served."""
     from voxraga_runtime.server.app import build_app  # noqa: PLC0415 - after _keep_to_the_store
     from voxraga_runtime.server.service import SpeechService  # noqa: PLC0415
+    from voxraga_runtime.server.wyoming import WyomingServer  # noqa: PLC0415
 
     provenance = _provenance(settings.model_path)
-    listener = _listen(settings)
     service = SpeechService(settings, ServerMetrics(), make_engine, lambda: _setup_thread(settings))
     server = _Server(_uvicorn_config(build_app(service, provenance)))
+    listener = _listen(settings.host, settings.port, "VOXRAGA_PORT")
+    wyoming = WyomingServer(service)
+    if settings.wyoming_port is not None:
+        await wyoming.start(_listen(settings.host, settings.wyoming_port, "VOXRAGA_WYOMING_PORT"))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     log.info("listening", port=listener.getsockname()[1], model=settings.model_name, path=str(settings.model_path))
     try:
         await _until_stopped(service, stopping)
     finally:
         server.should_exit = True
-        await serving
+        await asyncio.gather(serving, wyoming.close(LAST_BYTES))
         listener.close()
         service.close()
 
@@ -114,6 +119,9 @@ def _uvicorn_config(app: "FastAPI") -> uvicorn.Config:
         loop="asyncio",
         log_config=None,
         access_log=False,
+        proxy_headers=False,  # the door knows which proxies to believe; uvicorn would believe this machine
+        ws="websockets-sansio",
+        ws_max_size=MESSAGE,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=LAST_BYTES,
@@ -150,16 +158,16 @@ def _on_signals() -> asyncio.Event:
     return stopping
 
 
-def _listen(settings: ServerSettings) -> socket.socket:
+def _listen(host: str, port: int, variable: str) -> socket.socket:
     """A socket on every address, IPv6 included where there is one; or on the host that was named."""
     try:
-        if settings.host:
-            return socket.create_server((settings.host, settings.port), backlog=2048)
+        if host:
+            return socket.create_server((host, port), backlog=2048)
         dual = socket.has_dualstack_ipv6()
         family = socket.AF_INET6 if dual else socket.AF_INET
-        return socket.create_server(("", settings.port), family=family, dualstack_ipv6=dual, backlog=2048)
+        return socket.create_server(("", port), family=family, dualstack_ipv6=dual, backlog=2048)
     except OSError as error:
-        raise StartupError("SettingsInvalid", f"VOXRAGA_PORT is {settings.port}: {error.strerror}") from None
+        raise StartupError("SettingsInvalid", f"{variable} is {port}: {error.strerror}") from None
 
 
 def _engine(settings: ServerSettings) -> "Engine":

@@ -5,9 +5,9 @@ import base64
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, MutableMapping
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 from fastapi import Request
@@ -35,6 +35,13 @@ class State(StrEnum):
     DRAINING = "draining"
 
 
+class Connection(Protocol):
+    """Whatever a request came by: an HTTP request, a WebSocket, or a stand-in with a scope of its own."""
+
+    @property
+    def scope(self) -> MutableMapping[str, Any]: ...
+
+
 class SpeechService:
     """One model, served. Make it inside the event loop; `start()` before `speak()`."""
 
@@ -48,6 +55,7 @@ class SpeechService:
         self.settings = settings
         self.metrics = metrics
         self.state = State.LOADING
+        self.draining = asyncio.Event()  # for those who must be told: open streams
         self._make_engine = make_engine  # called in a worker: importing torch takes seconds
         self._engine: Engine | None = None
         self._served: tuple[Engine, Catalogue] | None = None
@@ -129,7 +137,19 @@ class SpeechService:
             return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
         return StreamingResponse(parts.all(first), media_type=speech.format.content_type, headers=headers)
 
-    async def _admit(self, request: Request, engine: Engine, speech: Speech, gone: asyncio.Event) -> Job:
+    async def hear(
+        self, connection: Connection, ask: Ask, gone: asyncio.Event
+    ) -> tuple[Speech, AsyncGenerator[bytes, None]]:
+        """One speech over any transport: what was agreed on, and its encoded bytes as they come.
+
+        Raises what `speak` raises; so does the iterator. The caller sets `gone` when its client leaves.
+        """
+        engine, catalogue = self.offer()
+        speech = catalogue.speech(ask)
+        job = await self._admit(connection, engine, speech, gone)
+        return speech, _relayed(job, gone)
+
+    async def _admit(self, request: Connection, engine: Engine, speech: Speech, gone: asyncio.Event) -> Job:
         """Wait for a slot and put the work on it; the slot is free again when the worker is, not when the client is."""
         waited = time.perf_counter()
         try:
@@ -179,6 +199,7 @@ class SpeechService:
     def drain(self) -> None:
         """Not ready any more, and nobody new is admitted."""
         self.state = State.DRAINING
+        self.draining.set()
         self.admission.drain()
 
     async def finish(self) -> bool:
@@ -236,6 +257,23 @@ class _Parts:
         self._job.cancel()
         for task in self._tasks:
             task.cancel()
+
+
+async def _relayed(job: Job, gone: asyncio.Event) -> AsyncGenerator[bytes, None]:
+    leaving = asyncio.create_task(_cancel_when(gone, job))
+    try:
+        async for part in job.chunks():
+            yield part
+    except VoxragaError:
+        if gone.is_set():
+            raise ClientGone("the client left") from None
+        raise
+    except Exception as error:
+        log.exception("synthesis failed")
+        raise SynthesisFailed("the model failed on this text; the server's log has the request id") from error
+    finally:
+        job.cancel()
+        leaving.cancel()
 
 
 async def _watch(request: Request, gone: asyncio.Event) -> None:

@@ -43,6 +43,24 @@ def split_sentences(text: str, longest: int = LONGEST) -> list[str]:
     return sentences
 
 
+def complete_sentences(text: str, longest: int = LONGEST) -> tuple[list[str], str]:
+    """For text that is still being written: its sentences that are certainly over, and the rest to go on with.
+
+    A mark at the very end proves nothing ("3." may become "3.14"), except where no space follows it anyway.
+    """
+    parts, rest = _at_boundaries(clean(text)), ""
+    while parts and not rest.strip():
+        rest = parts.pop() + rest
+    if rest.rstrip().endswith(tuple(WIDE_ENDS)):
+        parts, rest = [*parts, rest], ""
+    sentences = [s for part in parts for s in split_sentences(part, longest)]
+    if len(rest) > longest:
+        *pieces, last = _within(" ".join(rest.split()), longest) or [""]
+        sentences += pieces
+        rest = last + (" " if rest[-1].isspace() else "")
+    return sentences, rest
+
+
 def clean(text: str) -> str:
     """Canonical composition, and no control or formatting characters (soft hyphens, zero-width spaces, escapes)."""
     composed = unicodedata.normalize("NFC", text).replace("\r\n", "\n")

@@ -25,10 +25,13 @@ def test_defaults_are_the_contract(environment: pytest.MonkeyPatch) -> None:
         "task": "TextToSpeech",
         "device": "cpu",
         "port": 8080,
+        "wyoming_port": None,
         "max_concurrency": None,
         "queue_depth": 200,
         "queue_timeout": 30,
         "max_text_length": 5000,
+        "max_audio_bytes": 25 << 20,
+        "max_audio_seconds": 1500,
         "cpu_threads": 1,
         "default_voice": None,
         "default_language": None,
@@ -37,6 +40,13 @@ def test_defaults_are_the_contract(environment: pytest.MonkeyPatch) -> None:
         "voice_aliases": {},
         "log_level": "info",
         "drain_timeout": 30,
+        "api_keys_path": None,
+        "public_listings": True,
+        "rate_limit_per_minute": None,
+        "rate_limit_burst": 20,
+        "allowed_cidrs": [],
+        "trusted_proxies": [],
+        "cors_origins": [],
     }
 
 
@@ -59,6 +69,12 @@ def test_aliases_are_json(environment: pytest.MonkeyPatch) -> None:
         ("VOXRAGA_VOICE_ALIASES", "[1]"),
         ("VOXRAGA_LOG_LEVEL", "loud"),
         ("VOXRAGA_TASK", "Singing"),
+        ("VOXRAGA_RATE_LIMIT_PER_MINUTE", "0"),
+        ("VOXRAGA_ALLOWED_CIDRS", '["10.0.0.1/8"]'),
+        ("VOXRAGA_TRUSTED_PROXIES", '["proxy"]'),
+        ("VOXRAGA_CORS_ORIGINS", '["*"]'),
+        ("VOXRAGA_CORS_ORIGINS", '["https://app.example.com/"]'),
+        ("VOXRAGA_CORS_ORIGINS", "https://app.example.com"),
     ],
 )
 def test_wrong_value_names_its_variable(environment: pytest.MonkeyPatch, variable: str, value: str) -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voxraga_runtime.server.text import LONGEST, finished, split_sentences
+from voxraga_runtime.server.text import LONGEST, complete_sentences, finished, split_sentences
 
 
 @pytest.mark.parametrize(
@@ -59,3 +59,44 @@ def test_any_text_keeps_its_letters(text: str) -> None:
 @pytest.mark.parametrize(("given", "wanted"), [("Hi", "Hi."), ("Hi!", "Hi!"), ("東京", "東京"), ("5", "5.")])
 def test_unfinished_sentences_get_a_mark(given: str, wanted: str) -> None:
     assert finished(given) == wanted
+
+
+@pytest.mark.parametrize(
+    ("written", "over", "rest"),
+    [
+        ("", [], ""),
+        ("Hello", [], "Hello"),
+        ("Hello.", [], "Hello."),
+        ("Hello. ", [], "Hello. "),  # the next word may show that it goes on
+        ("Hello. Y", ["Hello."], " Y"),
+        ("It costs 3. ", [], "It costs 3. "),
+        ("It costs 3.1", [], "It costs 3.1"),
+        ("Dr. ", [], "Dr. "),
+        ("Dr. W", [], "Dr. W"),
+        ("One. Two! Three? F", ["One.", "Two!", "Three?"], " F"),
+        ("今日は。", ["今日は。"], ""),
+        ("今日は。明日", ["今日は。"], "明日"),
+        ("\n\n", [], "\n\n"),
+        ("... x", [], "... x"),
+    ],
+)
+def test_what_is_over_while_it_is_written(written: str, over: list[str], rest: str) -> None:
+    assert complete_sentences(written) == (over, rest)
+
+
+@pytest.mark.parametrize("step", [1, 3, 7])
+def test_written_bit_by_bit_or_at_once_is_the_same(step: int) -> None:
+    text = 'Dr. Who paid $3.50 for it. "Was it worth it?" he asked. Mr. J. S. Bach said: no! No. 5 is better. End'
+    found, rest = [], ""
+    for start in range(0, len(text), step):
+        sentences, rest = complete_sentences(rest + text[start : start + step])
+        found += sentences
+    assert found + split_sentences(rest) == split_sentences(text)
+
+
+def test_text_without_any_mark_is_spoken_all_the_same() -> None:
+    over, rest = complete_sentences("word " * 100, longest=50)
+    assert all(len(piece) <= 50 for piece in over)
+    assert len(over) == 9
+    assert " ".join([*over, rest]).split() == ["word"] * 100
+    assert rest.endswith(" ")

@@ -1,17 +1,40 @@
-"""The server's own routes: /synthesize, /models and the page at /."""
+"""The server's own routes: /synthesize and /models."""
 
+import asyncio
+import base64
 import dataclasses
+import time
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from voxraga_runtime.common.version import VERSION
+from voxraga_runtime.common.errors import ClientGone, InvalidRequest, Overloaded, Unavailable, VoxragaError
 from voxraga_runtime.server.requests import Ask
-from voxraga_runtime.server.routes.access import Service
+from voxraga_runtime.server.routes.access import Service, leaving
+from voxraga_runtime.server.routes.answers import AUDIO, LISTED, WORKED, example
 
 router = APIRouter(tags=["native"])
+
+SPOKEN = {"audio_base64": "SUQzBAA…", "format": "mp3", "content_type": "audio/mpeg", "sample_rate": 24000}
+MISSING = {"message": "the model 'other' does not exist; this server has 'narrator'", "type": "invalid_request_error"}
+COMPARED = {
+    "results": {
+        "narrator": {**SPOKEN, "latency_seconds": 0.41},
+        "other": {"error": {**MISSING, "param": "model", "code": "model_not_found"}},
+    }
+}
+DESCRIBED = {
+    "name": "narrator",
+    "architecture": "vits",
+    "sample_rate": 22050,
+    "languages": ["en"],
+    "voices": ["p225", "p226"],
+    "default_voice": "p225",
+    "capabilities": {"speed": True, "reentrant": True, "streaming": "sentence"},
+    "device": "cpu",
+}
 
 
 class SynthesizeBody(BaseModel):
@@ -30,7 +53,7 @@ class SynthesizeBody(BaseModel):
     seed: int | None = Field(None, ge=0, lt=2**62, description="Equal seeds give equal samples")
 
 
-@router.post("/synthesize", response_class=Response, responses={200: {"content": {"audio/wav": {}}}})
+@router.post("/synthesize", response_class=Response, responses={200: AUDIO, **WORKED})
 async def synthesize(body: SynthesizeBody, request: Request, service: Service) -> Response:
     """Speak a text."""
     ask = Ask(
@@ -49,7 +72,61 @@ async def synthesize(body: SynthesizeBody, request: Request, service: Service) -
     return await service.speak(request, ask)
 
 
-@router.get("/models")
+class CompareBody(BaseModel):
+    """POST /synthesize/compare."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"text": "Which do you like?", "models": ["tts-1"]}})
+
+    text: str = Field(description="The text to speak")
+    models: list[str] = Field(min_length=1, max_length=16, description="Names of models, each once")
+    voice: str | None = Field(None, description="A voice that all of them have")
+    language: str | None = None
+    format: str | None = Field(None, description="mp3, opus, aac, flac, wav or pcm")
+    speed: float | None = Field(None, description="0.5 to 2.0")
+    sample_rate: int | None = Field(None, description="Hz of the answers")
+    seed: int | None = Field(None, ge=0, lt=2**62, description="Equal seeds give equal samples")
+
+
+@router.post(
+    "/synthesize/compare", responses={**example("Each model's audio and seconds, or its error", COMPARED), **WORKED}
+)
+async def compare(body: CompareBody, request: Request, service: Service) -> dict[str, Any]:
+    """Speak a text with several models, one after another so that the latencies compare; an error for each that can't.
+
+    What is wrong with the text is wrong for all of them, and the answer is an error as a whole.
+    """
+    options = body.model_dump(exclude={"text", "models"})
+    results: dict[str, Any] = {}
+    refused: VoxragaError | None = None
+    async with leaving(request) as gone:
+        for model in dict.fromkeys(body.models):
+            ask = Ask(body.text, "text", model=model, stream=False, format_field="format", **options)
+            try:
+                results[model] = await _timed(service, request, ask, gone)
+            except (InvalidRequest, ClientGone):
+                raise
+            except VoxragaError as error:
+                results[model] = error.body()
+                refused = error if isinstance(error, Overloaded | Unavailable) else refused
+    if refused and not any("audio_base64" in result for result in results.values()):
+        raise refused  # nothing but "later": said by the status, so that clients come again
+    return {"results": results}
+
+
+async def _timed(service: Service, request: Request, ask: Ask, gone: asyncio.Event) -> dict[str, Any]:
+    began = request.scope["state"]["started"] = time.perf_counter()
+    speech, parts = await service.hear(request, ask, gone)
+    audio = b"".join([part async for part in parts])
+    return {
+        "audio_base64": base64.b64encode(audio).decode(),
+        "format": speech.format.name,
+        "content_type": speech.format.content_type,
+        "sample_rate": speech.rate,
+        "latency_seconds": round(time.perf_counter() - began, 4),
+    }
+
+
+@router.get("/models", responses={**example("The model", {"models": [DESCRIBED]}), **LISTED})
 async def models(request: Request, service: Service) -> dict[str, Any]:
     """The served model in full."""
     engine, catalogue = service.offer()
@@ -65,15 +142,3 @@ async def models(request: Request, service: Service) -> dict[str, Any]:
         **request.app.state.provenance,
     }
     return {"models": [described]}
-
-
-@router.get("/")
-async def index(service: Service) -> dict[str, Any]:
-    """Where to go; clients also call it to open a connection ahead of time."""
-    return {
-        "name": "vox-raga model server",
-        "version": VERSION,
-        "model": service.settings.model_name,
-        "speak": ["/v1/audio/speech", "/synthesize"],
-        "about": ["/models", "/v1/models", "/v1/audio/voices", "/health", "/metrics", "/docs"],
-    }

@@ -8,10 +8,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from voxraga_runtime.server.requests import OPENAI_MODELS, Ask
 from voxraga_runtime.server.routes.access import Service
+from voxraga_runtime.server.routes.answers import AUDIO, DOOR, EVENTS, LISTED, NO_MODEL, WORKED, Responses, example
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"])
 
 OWNER = "voxraga"
+MODEL = {"id": "narrator", "object": "model", "created": 0, "owned_by": OWNER}
+VOICES = {"voices": [{"id": "p225", "name": "p225"}]}
+SPOKEN: Responses = {200: {**AUDIO, "content": {**AUDIO["content"], **EVENTS}}, **WORKED}
 
 
 class VoiceId(BaseModel):
@@ -40,7 +44,7 @@ class SpeechBody(BaseModel):
     seed: int | None = Field(None, ge=0, lt=2**62, description="Extension: equal seeds give equal samples")
 
 
-@router.post("/audio/speech", response_class=Response, responses={200: {"content": {"audio/mpeg": {}}}})
+@router.post("/audio/speech", response_class=Response, responses=SPOKEN)
 async def speech(body: SpeechBody, request: Request, service: Service) -> Response:
     """Speak a text."""
     ask = Ask(
@@ -60,26 +64,26 @@ async def speech(body: SpeechBody, request: Request, service: Service) -> Respon
     return await service.speak(request, ask)
 
 
-@router.get("/models")
+@router.get("/models", responses={**example("The model", {"object": "list", "data": [MODEL]}), **DOOR})
 async def models(service: Service) -> dict[str, Any]:
     """The one model of this server, as OpenAI lists models."""
     return {"object": "list", "data": [_model(service.settings.model_name)]}
 
 
-@router.get("/models/{model:path}")
+@router.get("/models/{model:path}", responses={**example("The model", MODEL), 404: NO_MODEL, **LISTED})
 async def model(model: str, service: Service) -> dict[str, Any]:
     """One model; OpenAI's speech models are names of the one that is served."""
     _, catalogue = service.offer()
     return _model(model if model in OPENAI_MODELS else catalogue.require_model(model))
 
 
-@router.get("/audio/models")
+@router.get("/audio/models", responses={**example("The model", {"models": [{"id": "narrator"}]}), **DOOR})
 async def audio_models(service: Service) -> dict[str, Any]:
     """What Open WebUI reads."""
     return {"models": [{"id": service.settings.model_name}]}
 
 
-@router.get("/audio/voices")
+@router.get("/audio/voices", responses={**example("The voices", VOICES), **LISTED})
 async def voices(service: Service) -> dict[str, Any]:
     """The model's voices and the aliases of the VoiceModel."""
     _, catalogue = service.offer()

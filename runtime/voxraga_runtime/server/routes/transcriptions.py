@@ -1,0 +1,173 @@
+"""OpenAI's transcriptions, and the same under /stt: a recording in, text out."""
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.datastructures import FormData, UploadFile
+
+from voxraga_runtime.common.errors import ClientGone, InvalidRequest, NotFound, Unavailable
+from voxraga_runtime.server.recording import RATE, decode
+from voxraga_runtime.server.routes.access import Service, leaving
+from voxraga_runtime.server.routes.answers import WORKED, Responses
+from voxraga_runtime.server.service import SpeechService, State
+from voxraga_runtime.server.transcripts import FORMATS, Transcriber, Transcript
+
+router = APIRouter(tags=["OpenAI"])
+
+PATHS = ("/v1/audio/transcriptions", "/stt")
+OPENAI_MODELS = ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe")
+GRANULARITIES = ("segment", "word")
+LONGEST_FIELD = 16 << 10  # bytes; a prompt
+HOTTEST = 1.0
+DECODERS = 2  # recordings decoded at once: each holds its samples
+
+TEXT: dict[str, Any] = {"schema": {"type": "string"}}
+ANSWERS: Responses = {
+    200: {
+        "description": "What was said, as it was asked for",
+        "content": {
+            "application/json": {
+                "example": {"text": "Hello from the cluster.", "usage": {"type": "duration", "seconds": 1.4}}
+            },
+            "text/plain": {**TEXT, "example": "Hello from the cluster."},
+            "application/x-subrip": {
+                **TEXT,
+                "example": "1\n00:00:00,000 --> 00:00:01,400\nHello from the cluster.\n\n",
+            },
+            "text/vtt": {**TEXT, "example": "WEBVTT\n\n00:00:00.000 --> 00:00:01.400\nHello from the cluster.\n\n"},
+            "text/event-stream": {
+                **TEXT,
+                "example": 'data: {"type": "transcript.text.delta", "delta": "Hello from the cluster."}\n\n'
+                'data: {"type": "transcript.text.done", "text": "Hello from the cluster."}\n\n',
+            },
+        },
+    },
+    **WORKED,
+}
+PROPERTIES = {
+    "file": {"type": "string", "format": "binary", "description": "wav, mp3, ogg, flac, m4a, mp4, webm, …"},
+    "model": {"type": "string", "description": f"The served model, or {', '.join(OPENAI_MODELS)} for it"},
+    "language": {"type": "string", "description": "What is spoken, such as en"},
+    "prompt": {"type": "string", "description": "Text that went before, or names to expect"},
+    "response_format": {"type": "string", "enum": list(FORMATS)},
+    "temperature": {"type": "number", "minimum": 0, "maximum": HOTTEST},
+    "timestamp_granularities[]": {"type": "array", "items": {"type": "string", "enum": list(GRANULARITIES)}},
+    "stream": {"type": "boolean", "description": "Events instead of one answer (json and text)"},
+}
+FORM = {"schema": {"type": "object", "required": ["file"], "properties": PROPERTIES}}
+BODY = {"requestBody": {"required": True, "content": {"multipart/form-data": FORM}}}
+
+
+@router.post("/stt", response_class=Response, responses=ANSWERS, openapi_extra=BODY)
+@router.post("/v1/audio/transcriptions", response_class=Response, responses=ANSWERS, openapi_extra=BODY)
+async def transcriptions(request: Request, service: Service) -> Response:
+    """Write down what a recording says."""
+    transcriber = _hearing(service)
+    async with request.form(max_files=1, max_fields=20, max_part_size=LONGEST_FIELD) as form:
+        asked = _Asked(form)
+        _require_model(asked.model, service)
+        async with request.app.state.decoders:
+            audio = await asyncio.to_thread(decode, asked.file.file, service.settings.max_audio_seconds)
+    async with leaving(request) as gone:
+        hearing = asyncio.ensure_future(
+            transcriber.transcribe(
+                audio,
+                language=asked.language,
+                prompt=asked.prompt,
+                temperature=asked.temperature,
+                words="word" in asked.granularities,
+            )
+        )
+        left = asyncio.ensure_future(gone.wait())
+        try:
+            await asyncio.wait({hearing, left}, return_when=asyncio.FIRST_COMPLETED)
+            if not hearing.done():
+                raise ClientGone("the client left while its recording was heard")
+            segments = hearing.result()
+        finally:
+            hearing.cancel()
+            left.cancel()
+    service.metrics.heard_seconds.inc(len(audio) / RATE)
+    return _written(Transcript(segments, len(audio) / RATE, asked.language, asked.temperature), asked)
+
+
+def _hearing(service: SpeechService) -> Transcriber:
+    if not isinstance(service, Transcriber):
+        message = f"{service.settings.model_name!r} is a text-to-speech model: it can't transcribe"
+        raise InvalidRequest(message, param="model", code="model_not_supported")
+    if service.state is not State.READY:
+        raise Unavailable(f"the server is {service.state}; send the request again", code=service.state, retry_after=5)
+    return service
+
+
+def _require_model(name: str | None, service: SpeechService) -> None:
+    if name and name not in {service.settings.model_name, *OPENAI_MODELS}:
+        message = f"the model {name[:80]!r} does not exist; this server has {service.settings.model_name!r}"
+        raise NotFound(message, param="model", code="model_not_found")
+
+
+class _Asked:
+    """The form's fields, checked."""
+
+    def __init__(self, form: FormData) -> None:
+        self.model = _text(form, "model") or None
+        self.file = _file(form)
+        self.language = _text(form, "language") or None
+        self.prompt = _text(form, "prompt") or None
+        self.format = _one_of("response_format", _text(form, "response_format") or "json", FORMATS)
+        self.temperature = _temperature(_text(form, "temperature"))
+        self.stream = _one_of("stream", (_text(form, "stream") or "false").lower(), ("true", "false", "1", "0"))
+        named = [*form.getlist("timestamp_granularities[]"), *form.getlist("timestamp_granularities")]
+        self.granularities = [_one_of("timestamp_granularities", str(n), GRANULARITIES) for n in named]
+        if "word" in self.granularities and self.format != "verbose_json":
+            message = f"timestamp_granularities needs response_format verbose_json; it is {self.format}"
+            raise InvalidRequest(message, param="timestamp_granularities")
+
+
+def _file(form: FormData) -> UploadFile:
+    file = form.get("file")
+    if not isinstance(file, UploadFile):
+        raise InvalidRequest("file is required: a recording, as a file of a multipart/form-data body", param="file")
+    return file
+
+
+def _text(form: FormData, name: str) -> str:
+    value = form.get(name, "")
+    if not isinstance(value, str):
+        raise InvalidRequest(f"{name} must be text, not a file", param=name)
+    return value
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
+    if value not in allowed:
+        raise InvalidRequest(f"{name} is {value[:80]!r}; it must be one of {', '.join(allowed)}", param=name)
+    return value
+
+
+def _temperature(text: str) -> float:
+    try:
+        value = float(text or 0)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= HOTTEST:  # also false of NaN
+        raise InvalidRequest(f"temperature is {text[:80]!r}; it must be from 0 to {HOTTEST:g}", param="temperature")
+    return value
+
+
+def _written(transcript: Transcript, asked: _Asked) -> Response:
+    if asked.stream in {"true", "1"} and asked.format in {"json", "text"}:
+        headers = {"Cache-Control": "no-cache"}
+        return StreamingResponse(transcript.events(), media_type="text/event-stream", headers=headers)
+    if asked.format == "text":
+        return PlainTextResponse(transcript.text + "\n")
+    if asked.format == "srt":
+        return PlainTextResponse(transcript.srt(), media_type="application/x-subrip")
+    if asked.format == "vtt":
+        return PlainTextResponse(transcript.vtt(), media_type="text/vtt")
+    if asked.format == "verbose_json":
+        words = "word" in asked.granularities
+        segments = "segment" in asked.granularities or not words
+        return JSONResponse(transcript.verbose(segments=segments, words=words))
+    return JSONResponse(transcript.json())
