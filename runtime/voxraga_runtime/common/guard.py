@@ -4,6 +4,7 @@ Refusals are made before the body is looked at. Probes and /metrics are outside 
 Prometheus have no keys, and NetworkPolicies are what keeps others from them.
 """
 
+import functools
 import hashlib
 import math
 import re
@@ -65,7 +66,7 @@ class Guard:
         try:
             verdict = self._admit(scope, state)
             if verdict is not None and verdict.wait:
-                raise RateLimited(_too_many(verdict), retry_after=math.ceil(verdict.wait))
+                raise too_many(verdict)
         except VoxragaError as error:
             state["endpoint"] = scope["path"] if scope["path"] in self._rules.known else "other"
             await _refuse(scope, receive, _with_limits(send, verdict), error)
@@ -94,7 +95,10 @@ class Guard:
                 state["key"] = name
                 # by what the key is, not by its file: two of a file are two clients
                 bucket = "key " + hashlib.sha256((key or "").encode("utf-8", "surrogateescape")).hexdigest()
-        verdict = rules.limiter.take(bucket) if rules.limiter else None
+        verdict = None
+        if rules.limiter:
+            state["take"] = functools.partial(rules.limiter.take, bucket)  # for what goes on within one connection
+            verdict = rules.limiter.take(bucket)
         if refusal and not (verdict and verdict.wait):  # who guesses keys is slowed down like everybody
             raise refusal
         return verdict
@@ -121,8 +125,9 @@ def _wrong_key() -> Unauthorized:
     return Unauthorized("the API key is not valid (any more)", code="invalid_api_key")
 
 
-def _too_many(verdict: Verdict) -> str:
-    return f"too many requests: {verdict.limit} a minute are allowed; send it again in {verdict.wait:.1f} s"
+def too_many(verdict: Verdict) -> RateLimited:
+    message = f"too many requests: {verdict.limit} a minute are allowed; send it again in {verdict.wait:.1f} s"
+    return RateLimited(message, retry_after=math.ceil(verdict.wait))
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, error: VoxragaError) -> None:

@@ -22,7 +22,8 @@ from typing import Any
 from fastapi import WebSocket, WebSocketDisconnect
 from pydantic import BaseModel, Field, ValidationError
 
-from voxraga_runtime.common.errors import ClientGone, InvalidRequest, Overloaded, Unavailable, VoxragaError
+from voxraga_runtime.common.errors import ClientGone, InvalidRequest, Overloaded, RateLimited, Unavailable, VoxragaError
+from voxraga_runtime.common.guard import too_many
 from voxraga_runtime.server.render import PAUSE_SECONDS, Speech
 from voxraga_runtime.server.requests import Ask
 from voxraga_runtime.server.sentences import SentenceBuffer
@@ -66,6 +67,8 @@ class LiveSession:
         self._speaking = False
         self._sentences = 0
         self._characters = 0
+        self._written_characters = 0
+        self._granted = self._limit  # by the request that opened the WebSocket
         self._audio_bytes = 0
 
     async def run(self) -> None:
@@ -140,6 +143,7 @@ class LiveSession:
             text = message.get("text")
             if not isinstance(text, str):
                 raise InvalidRequest("text must be a string", param="text")
+            self._charge(len(text))
             self._put(self._buffer.add(text))
         elif kind == "input.flush":
             self._put([*self._buffer.flush(), None])
@@ -153,6 +157,16 @@ class LiveSession:
             raise InvalidRequest(
                 "type must be session.start, input.text, input.flush, input.cancel or input.end", param="type"
             )
+
+    def _charge(self, characters: int) -> None:
+        """A session counts as the requests that its text would have been at least: no way around the rate limit."""
+        take = self._socket.scope["state"].get("take")
+        self._written_characters += characters
+        while take is not None and self._written_characters > self._granted:
+            verdict = take()
+            if verdict.wait:
+                raise too_many(verdict)
+            self._granted += self._limit
 
     async def _begin(self, message: dict[str, Any]) -> None:
         try:
@@ -212,6 +226,8 @@ class LiveSession:
         self._socket.scope["state"]["started"] = time.perf_counter()  # the time to first audio is each sentence's own
         try:
             speech, parts = await self._service.hear(self._socket, self._start.ask(sentence), stop)
+            if stop.is_set():
+                return
             await self._send({"type": "sentence.started", "index": index, "text": sentence})
             if index and speech.format.name == "pcm":
                 await self._audio(_pause(speech))
@@ -266,6 +282,6 @@ def _pause(speech: Speech) -> bytes:
 def _code(error: VoxragaError) -> int:
     if error.code == "string_above_max_length":
         return TOO_BIG
-    if isinstance(error, Overloaded | Unavailable):
+    if isinstance(error, Overloaded | RateLimited | Unavailable):
         return LATER
     return POLICY if isinstance(error, InvalidRequest) else FAILED

@@ -61,6 +61,7 @@ class SpeechService:
         self._served: tuple[Engine, Catalogue] | None = None
         self._gains: dict[str, float] = {}
         self._jobs: set[Job] = set()
+        self._overseers: set[asyncio.Task[None]] = set()
         count = settings.max_concurrency or worker_count(cpu_limit(), settings.cpu_threads)
         self.admission = Admission(count, settings.queue_depth, settings.queue_timeout)
         self._workers = Workers(count, setup_thread)
@@ -147,6 +148,9 @@ class SpeechService:
         engine, catalogue = self.offer()
         speech = catalogue.speech(ask)
         job = await self._admit(connection, engine, speech, gone)
+        overseer = asyncio.create_task(_cancel_unless_done(gone, job))
+        self._overseers.add(overseer)  # the loop itself keeps no hold of tasks
+        overseer.add_done_callback(self._overseers.discard)
         return speech, _relayed(job, gone)
 
     async def _admit(self, request: Connection, engine: Engine, speech: Speech, gone: asyncio.Event) -> Job:
@@ -260,7 +264,6 @@ class _Parts:
 
 
 async def _relayed(job: Job, gone: asyncio.Event) -> AsyncGenerator[bytes, None]:
-    leaving = asyncio.create_task(_cancel_when(gone, job))
     try:
         async for part in job.chunks():
             yield part
@@ -273,7 +276,16 @@ async def _relayed(job: Job, gone: asyncio.Event) -> AsyncGenerator[bytes, None]
         raise SynthesisFailed("the model failed on this text; the server's log has the request id") from error
     finally:
         job.cancel()
-        leaving.cancel()
+
+
+async def _cancel_unless_done(gone: asyncio.Event, job: Job) -> None:
+    """Also where nobody ever began to read what the job makes."""
+    waiting = [asyncio.create_task(event.wait()) for event in (gone, job.done)]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
+    if gone.is_set():
+        job.cancel()
 
 
 async def _watch(request: Request, gone: asyncio.Event) -> None:

@@ -3,6 +3,7 @@
 import base64
 import json
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -207,6 +208,15 @@ def test_every_error_has_openais_shape(
 def test_a_body_without_a_length_is_limited_too(api: Running) -> None:
     answer = api.client.post("/synthesize", content=(b"x" * 65536 for _ in range(40)))
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "request_too_large")
+
+
+def test_small_answers_do_not_wait_for_acknowledgements(api: Running) -> None:
+    seconds = []
+    for _ in range(15):
+        began = time.perf_counter()
+        assert api.client.post("/v1/audio/speech", json={"input": "?"}).status_code == 400
+        seconds.append(time.perf_counter() - began)
+    assert sorted(seconds)[7] < 0.03  # Nagle's algorithm and delayed acknowledgements made it 44 ms
 
 
 def test_unknown_fields_and_instructions_are_ignored(api: Running) -> None:

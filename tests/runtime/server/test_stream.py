@@ -228,6 +228,20 @@ def test_a_server_that_ends_says_so_and_finishes_the_sentence(tmp_path: Path) ->
         assert closed(socket) == 1012
 
 
+def test_a_long_session_pays_for_its_text(tmp_path: Path) -> None:
+    limits = {"rate_limit_per_minute": 1, "rate_limit_burst": 2, "max_text_length": 50}
+    with running(ToneEngine(), tmp_path, **limits) as server, opened(server) as socket:
+        for _ in range(2):  # the opening paid for 50 characters, a second token does for 50 more
+            say(socket, "input.text", text="Some forty characters that are spoken.  ")
+            say(socket, "input.flush")
+            until(socket, "flush.done")
+        say(socket, "input.text", text="Some forty characters that are not.     ")
+        messages, _ = until(socket, "error")
+        assert messages[-1]["error"]["code"] == "rate_limit_exceeded"
+        assert 50 < messages[-1]["retry_after"] <= 60
+        assert closed(socket) == 1013
+
+
 def test_a_model_that_breaks(tmp_path: Path) -> None:
     tones = ToneEngine()
     with running(tones, tmp_path) as server, opened(server) as socket:
