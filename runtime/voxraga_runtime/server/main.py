@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from voxraga_runtime.server.engines.base import Engine
+    from voxraga_runtime.server.engines.transcribe import Transcriber
     from voxraga_runtime.server.service import SpeechService
 
 log = structlog.get_logger()
@@ -88,7 +89,9 @@ async def _until_signalled(settings: ServerSettings) -> None:
     await serve(settings, _on_signals(), lambda: _engine(settings))
 
 
-async def serve(settings: ServerSettings, stopping: asyncio.Event, make_engine: "Callable[[], Engine]") -> None:
+async def serve(
+    settings: ServerSettings, stopping: asyncio.Event, make_engine: "Callable[[], Engine | Transcriber]"
+) -> None:
     """Load and serve until `stopping` is set, then drain. Raises StartupError where the model can't be served."""
     from voxraga_runtime.server.app import build_app  # noqa: PLC0415 - after _keep_to_the_store
     from voxraga_runtime.server.service import SpeechService  # noqa: PLC0415
@@ -175,11 +178,15 @@ def _listen(host: str, port: int, variable: str) -> socket.socket:
     return listener
 
 
-def _engine(settings: ServerSettings) -> "Engine":
+def _engine(settings: ServerSettings) -> "Engine | Transcriber":
     """The engine for the stored model; those that keep state while they speak run in processes of their own."""
     from voxraga_runtime.server.engines.bundle import Bundle  # noqa: PLC0415 - slow: the port answers meanwhile
     from voxraga_runtime.server.engines.processes import ProcessEngine  # noqa: PLC0415
 
+    if settings.task == "SpeechToText":
+        from voxraga_runtime.server.engines.whisper import WhisperEngine  # noqa: PLC0415 - slow
+
+        return WhisperEngine(settings.model_path, settings.device)
     if Bundle(settings.model_path).architecture() == "xtts":
         count = settings.max_concurrency or 1  # each has its own copy of the weights: more only where it is asked for
         threads = max(settings.cpu_threads, int(cpu_limit() / count))
