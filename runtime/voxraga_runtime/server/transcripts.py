@@ -3,40 +3,12 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
-from voxraga_runtime.common.audio import FloatArray
+from voxraga_runtime.server.engines.transcribe import Segment
 
 FORMATS = ("json", "text", "srt", "vtt", "verbose_json")
 UNDETERMINED = "und"  # ISO 639's code of a language nobody named
-
-
-@dataclass(frozen=True, slots=True)
-class Word:
-    """A word and when it was said, in seconds."""
-
-    word: str
-    start: float
-    end: float
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A stretch of speech; `words` only where they were asked for."""
-
-    start: float
-    end: float
-    text: str
-    words: Sequence[Word] = ()
-
-
-@runtime_checkable
-class Transcriber(Protocol):
-    """A service that hears. `audio` is float32, mono, 16 kHz; raises common.errors; ends early when it is cancelled."""
-
-    async def transcribe(
-        self, audio: FloatArray, *, language: str | None, prompt: str | None, temperature: float, words: bool
-    ) -> Sequence[Segment]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,35 +31,27 @@ class Transcript:
     def json(self) -> dict[str, Any]:
         return {"text": self.text, "usage": self._usage}
 
-    def verbose(self, *, segments: bool, words: bool) -> dict[str, Any]:
+    def verbose(self) -> dict[str, Any]:
         """OpenAI's verbose_json, without the figures of a decoder that only Whisper itself has."""
-        made: dict[str, Any] = {
+        return {
             "task": "transcribe",
             "language": self.language or UNDETERMINED,
             "duration": round(self.seconds, 3),
             "text": self.text,
             "usage": self._usage,
-        }
-        if segments:
-            made["segments"] = [
+            "segments": [
                 {
                     "id": number,
                     "seek": 0,
                     "start": round(s.start, 3),
                     "end": round(s.end, 3),
                     "text": s.text,
-                    "tokens": [],
+                    "tokens": list(s.tokens),
                     "temperature": self.temperature,
                 }
                 for number, s in enumerate(self.segments)
-            ]
-        if words:
-            made["words"] = [
-                {"word": w.word, "start": round(w.start, 3), "end": round(w.end, 3)}
-                for s in self.segments
-                for w in s.words
-            ]
-        return made
+            ],
+        }
 
     def srt(self) -> str:
         return "".join(

@@ -1,9 +1,11 @@
 """Transcriptions: every way to write them down, OpenAI's client, recordings of every kind, and hostile ones."""
 
+import asyncio
 import io
 import json
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,16 +14,21 @@ import pytest
 
 from tests.runtime.server.engine import ToneEngine
 from tests.runtime.server.harness import Running, running
+from tests.runtime.server.whisper import whisper
 from voxraga_runtime.common.audio import FloatArray
 from voxraga_runtime.common.encoding import FORMATS, encode
 from voxraga_runtime.common.errors import InvalidRequest
+from voxraga_runtime.server.engines.transcribe import Heard, Segment
+from voxraga_runtime.server.engines.whisper import WhisperEngine
 from voxraga_runtime.server.recording import RATE, decode
+from voxraga_runtime.server.routes import transcriptions
 from voxraga_runtime.server.service import SpeechService
-from voxraga_runtime.server.transcripts import Segment, Transcript, Word
+from voxraga_runtime.server.transcription import Listen
+from voxraga_runtime.server.transcripts import Transcript
 
 SEGMENTS = (
-    Segment(0.0, 1.25, " Hello there.", (Word("Hello", 0.1, 0.5), Word("there.", 0.6, 1.2))),
-    Segment(1.25, 3723.0045, " It costs\n\n3.14 --> euros.", (Word("It", 1.3, 1.4),)),
+    Segment(0.0, 1.25, " Hello there."),
+    Segment(1.25, 3723.0045, " It costs\n\n3.14 --> euros."),
 )
 FIRST, SECOND = "Hello there.\n\n", "It costs 3.14 -> euros.\n\n"
 SRT = f"1\n00:00:00,000 --> 00:00:01,250\n{FIRST}2\n00:00:01,250 --> 01:02:03,004\n{SECOND}"
@@ -38,24 +45,28 @@ WAV = encode(FORMATS["wav"], 24000, tone())
 
 
 class Ears:
-    """What a service of Whisper will be: it has heard SEGMENTS, whatever it is given."""
+    """A transcription that has begun: it has heard SEGMENTS, whatever it is given."""
+
+    heard = Heard("en", SECONDS)
 
     def __init__(self) -> None:
-        self.heard: list[dict[str, Any]] = []
+        self.asked: list[tuple[FloatArray, Listen]] = []
 
-    async def transcribe(self, _service: SpeechService, audio: FloatArray, **asked: Any) -> Sequence[Segment]:
-        self.heard.append({"audio": audio, **asked})
-        return SEGMENTS
+    async def segments(self) -> AsyncIterator[Segment]:
+        for segment in SEGMENTS:
+            yield segment
 
 
 @pytest.fixture
 def ears(monkeypatch: pytest.MonkeyPatch) -> Ears:
     made = Ears()
 
-    async def transcribe(service: SpeechService, audio: FloatArray, **asked: Any) -> Sequence[Segment]:
-        return await made.transcribe(service, audio, **asked)
+    async def transcribe(_service: SpeechService, pcm16k: FloatArray, listen: Listen, _gone: asyncio.Event) -> Ears:
+        made.asked.append((pcm16k, listen))
+        return made
 
-    monkeypatch.setattr(SpeechService, "transcribe", transcribe, raising=False)
+    monkeypatch.setattr(SpeechService, "transcribe", transcribe)
+    monkeypatch.setattr(transcriptions, "_require_hearing", lambda _service: None)
     return made
 
 
@@ -81,10 +92,9 @@ def test_json_is_the_default(api: Running, ears: Ears, path: str) -> None:
     answer = post(api, path, language="en", prompt="Prices.", temperature="0.2", model="whisper-1", unknown="x")
     assert answer.status_code == 200
     assert answer.json() == {"text": TEXT, "usage": {"type": "duration", "seconds": SECONDS}}
-    (heard,) = ears.heard
-    audio = heard.pop("audio")
+    ((audio, listen),) = ears.asked
     assert (audio.dtype, audio.ndim, len(audio)) == (np.float32, 1, pytest.approx(RATE * SECONDS, rel=0.01))
-    assert heard == {"language": "en", "prompt": "Prices.", "temperature": 0.2, "words": False}
+    assert listen == Listen("en", "Prices.", 0.2, timestamps=False)
     assert api.metric("voxraga_heard_seconds_total") > 0
 
 
@@ -110,23 +120,11 @@ def test_plain_formats(api: Running, form: str, content_type: str, content: str)
     assert (answer.headers["content-type"], answer.text) == (content_type, content)
 
 
-@pytest.mark.parametrize(
-    ("granularities", "has"),
-    [
-        ([], {"segments"}),
-        (["segment"], {"segments"}),
-        (["word"], {"words"}),
-        (["word", "segment"], {"words", "segments"}),
-    ],
-)
-def test_verbose_json(api: Running, ears: Ears, granularities: list[str], has: set[str]) -> None:
-    fields = {"response_format": "verbose_json", "timestamp_granularities[]": granularities}
-    made = post(api, **fields).json()
-    assert {"segments", "words"} & set(made) == has
-    assert (made["task"], made["language"], made["duration"], made["text"]) == ("transcribe", "und", SECONDS, TEXT)
-    if "words" in has:
-        assert made["words"][0] == {"word": "Hello", "start": 0.1, "end": 0.5}
-    assert ears.heard[0]["words"] is ("word" in granularities)
+@pytest.mark.usefixtures("ears")
+def test_verbose_json(api: Running) -> None:
+    made = post(api, response_format="verbose_json", **{"timestamp_granularities[]": ["segment"]}).json()
+    assert (made["task"], made["language"], made["duration"], made["text"]) == ("transcribe", "en", SECONDS, TEXT)
+    assert [s["start"] for s in made["segments"]] == [0.0, 1.25]
 
 
 @pytest.mark.usefixtures("ears")
@@ -143,11 +141,9 @@ def test_openais_client(api: Running) -> None:
     with openai.OpenAI(base_url=f"{api.url}/v1", api_key="none", max_retries=0) as client:
         create = client.audio.transcriptions.create
         assert create(model="whisper-1", file=("a.wav", WAV)).text == TEXT
-        verbose = create(
-            model="whisper-1", file=("a.wav", WAV), response_format="verbose_json", timestamp_granularities=["word"]
-        )
-        assert verbose.words is not None
-        assert verbose.words[1].word == "there."
+        verbose = create(model="whisper-1", file=("a.wav", WAV), response_format="verbose_json")
+        assert verbose.segments is not None
+        assert verbose.segments[1].start == 1.25
         assert create(model="whisper-1", file=("a.wav", WAV), response_format="srt").startswith("1\n")
         events = list(create(model="gpt-4o-transcribe", file=("a.wav", WAV), stream=True))
         assert events[-1].type == "transcript.text.done"
@@ -265,14 +261,26 @@ def test_samples_that_are_no_numbers() -> None:
     assert np.abs(found).max() <= 1
 
 
+def test_a_real_model_hears_over_http(tmp_path: Path) -> None:
+    bundle = whisper(tmp_path)
+    with running(WhisperEngine(bundle), bundle, task="SpeechToText") as server:
+        made = post(server, response_format="verbose_json", language="en").json()
+        assert (made["language"], made["duration"]) == ("en", SECONDS)
+        assert isinstance(made["text"], str)
+        spoken = server.client.post("/v1/audio/speech", json={"input": "Hello", "model": "x"})
+        assert spoken.status_code == 404
+        wrong = post(server, language="xx")
+        assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "language")
+
+
 def test_nothing_was_said() -> None:
     silent = Transcript((), 2.0, "en")
     assert (silent.text, silent.srt(), silent.vtt()) == ("", "", "WEBVTT\n\n")
     assert len(list(silent.events())) == 1
-    assert silent.verbose(segments=True, words=True)["segments"] == []
+    assert silent.verbose()["segments"] == []
 
 
 def test_a_recording_too_big_for_memory_is_spooled(api: Running, ears: Ears) -> None:
     big = encode(FORMATS["wav"], 48000, tone(48000, 4.9)) + b"\0" * (2 << 20)
     assert post(api, file=big).status_code == 200
-    assert len(ears.heard[0]["audio"]) / RATE == pytest.approx(4.9, rel=0.01)
+    assert len(ears.asked[0][0]) / RATE == pytest.approx(4.9, rel=0.01)

@@ -7,18 +7,19 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.datastructures import FormData, UploadFile
 
-from voxraga_runtime.common.errors import ClientGone, InvalidRequest, NotFound, Unavailable
+from voxraga_runtime.common.errors import InvalidRequest, NotFound
 from voxraga_runtime.server.recording import RATE, decode
 from voxraga_runtime.server.routes.access import Service, leaving
 from voxraga_runtime.server.routes.answers import WORKED, Responses
-from voxraga_runtime.server.service import SpeechService, State
-from voxraga_runtime.server.transcripts import FORMATS, Transcriber, Transcript
+from voxraga_runtime.server.service import SpeechService
+from voxraga_runtime.server.transcription import Listen
+from voxraga_runtime.server.transcripts import FORMATS, Transcript
 
 router = APIRouter(tags=["OpenAI"])
 
 PATHS = ("/v1/audio/transcriptions", "/stt")
 OPENAI_MODELS = ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe")
-GRANULARITIES = ("segment", "word")
+GRANULARITIES = ("segment",)  # no engine times words yet: who asks for them is told
 LONGEST_FIELD = 16 << 10  # bytes; a prompt
 HOTTEST = 1.0
 DECODERS = 2  # recordings decoded at once: each holds its samples
@@ -64,42 +65,25 @@ BODY = {"requestBody": {"required": True, "content": {"multipart/form-data": FOR
 @router.post("/v1/audio/transcriptions", response_class=Response, responses=ANSWERS, openapi_extra=BODY)
 async def transcriptions(request: Request, service: Service) -> Response:
     """Write down what a recording says."""
-    transcriber = _hearing(service)
+    _require_hearing(service)
     async with request.form(max_files=1, max_fields=20, max_part_size=LONGEST_FIELD) as form:
         asked = _Asked(form)
         _require_model(asked.model, service)
         async with request.app.state.decoders:
             audio = await asyncio.to_thread(decode, asked.file.file, service.settings.max_audio_seconds)
+    timed = asked.format not in {"json", "text"}
+    listen = Listen(asked.language, asked.prompt or "", asked.temperature, timestamps=timed)
     async with leaving(request) as gone:
-        hearing = asyncio.ensure_future(
-            transcriber.transcribe(
-                audio,
-                language=asked.language,
-                prompt=asked.prompt,
-                temperature=asked.temperature,
-                words="word" in asked.granularities,
-            )
-        )
-        left = asyncio.ensure_future(gone.wait())
-        try:
-            await asyncio.wait({hearing, left}, return_when=asyncio.FIRST_COMPLETED)
-            if not hearing.done():
-                raise ClientGone("the client left while its recording was heard")
-            segments = hearing.result()
-        finally:
-            hearing.cancel()
-            left.cancel()
+        begun = await service.transcribe(audio, listen, gone)
+        segments = [segment async for segment in begun.segments()]
     service.metrics.heard_seconds.inc(len(audio) / RATE)
-    return _written(Transcript(segments, len(audio) / RATE, asked.language, asked.temperature), asked)
+    return _written(Transcript(segments, len(audio) / RATE, begun.heard.language, asked.temperature), asked)
 
 
-def _hearing(service: SpeechService) -> Transcriber:
-    if not isinstance(service, Transcriber):
+def _require_hearing(service: SpeechService) -> None:
+    if service.settings.task != "SpeechToText":
         message = f"{service.settings.model_name!r} is a text-to-speech model: it can't transcribe"
         raise InvalidRequest(message, param="model", code="model_not_supported")
-    if service.state is not State.READY:
-        raise Unavailable(f"the server is {service.state}; send the request again", code=service.state, retry_after=5)
-    return service
 
 
 def _require_model(name: str | None, service: SpeechService) -> None:
@@ -121,9 +105,6 @@ class _Asked:
         self.stream = _one_of("stream", (_text(form, "stream") or "false").lower(), ("true", "false", "1", "0"))
         named = [*form.getlist("timestamp_granularities[]"), *form.getlist("timestamp_granularities")]
         self.granularities = [_one_of("timestamp_granularities", str(n), GRANULARITIES) for n in named]
-        if "word" in self.granularities and self.format != "verbose_json":
-            message = f"timestamp_granularities needs response_format verbose_json; it is {self.format}"
-            raise InvalidRequest(message, param="timestamp_granularities")
 
 
 def _file(form: FormData) -> UploadFile:
@@ -167,7 +148,5 @@ def _written(transcript: Transcript, asked: _Asked) -> Response:
     if asked.format == "vtt":
         return PlainTextResponse(transcript.vtt(), media_type="text/vtt")
     if asked.format == "verbose_json":
-        words = "word" in asked.granularities
-        segments = "segment" in asked.granularities or not words
-        return JSONResponse(transcript.verbose(segments=segments, words=words))
+        return JSONResponse(transcript.verbose())
     return JSONResponse(transcript.json())
