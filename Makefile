@@ -1,13 +1,17 @@
-# make demo: from a bare clone to speech on a Kubernetes of your own.   make test: everything, end to end included.
+# make demo: from a bare clone to speech on a Kubernetes of your own.   make serve: to speech without one.
+# make test: everything, end to end included.
 SHELL := /bin/bash
 UV := PATH="$$PATH:$${XDG_CACHE_HOME:-$$HOME/.cache}/voxraga/uv/bin" uv run --no-sync --quiet
 PYTHON := $(UV) python
 PYTEST := $(UV) pytest
 
-.PHONY: demo up down test test-pure test-controlplane test-node lint crds images setup setup-pure
+.PHONY: demo serve up down test test-pure test-controlplane test-node lint crds images setup setup-pure
 
 demo: setup ## cluster up, operator installed, a voice that speaks: demo.wav
 	$(PYTHON) -m tests.e2e.demo
+
+serve: setup-pure ## the same voice as processes of this machine, at 127.0.0.1:8080; Ctrl-C ends it
+	@$(PYTHON) -m voxraga_operator.cli serve -f $(or $(FILE),manifests/examples/voicemodel.yaml)
 
 up: setup ## the cluster of the demo and the tests, kept
 	$(PYTHON) -m tests.cluster up
