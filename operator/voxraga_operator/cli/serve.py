@@ -110,5 +110,5 @@ def _why(ended: Ending) -> str:
         return f": {reason}: {message}{again}"
     if ended.signal:
         memory = "; most likely for lack of memory" if ended.signal == "SIGKILL" else ""
-        return f", ended by {ended.signal}{memory}"
+        return f" by {ended.signal}{memory}"
     return f" with exit code {ended.code} and left no reason; its log above may tell"

@@ -3,17 +3,20 @@
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.operator.cli.files import made
 from voxraga_operator.cli import processes
+from voxraga_operator.cli.address import Address
 from voxraga_operator.cli.containers import Process
 from voxraga_operator.cli.failure import Failure
 from voxraga_operator.cli.processes import Ending, Supervisor
-from voxraga_operator.cli.serve import _why
+from voxraga_operator.cli.serve import _fetch, _serve, _why
 
 SAYS = "import os; open(os.environ['VOXRAGA_TERMINATION_LOG'], 'w').write({!r}); raise SystemExit({})"
 # Tells of each SIGTERM in a file, and ends with the second one.
@@ -143,10 +146,66 @@ def test_handlers_are_put_back() -> None:
             Ending(code=1, words={"reason": "SourceTimeout", "message": "slow", "retriable": True}),
             ": SourceTimeout: slow (starting again may help)",
         ),
-        (Ending(code=137, signal="SIGKILL"), ", ended by SIGKILL; most likely for lack of memory"),
-        (Ending(code=139, signal="SIGSEGV"), ", ended by SIGSEGV"),
+        (Ending(code=137, signal="SIGKILL"), " by SIGKILL; most likely for lack of memory"),
+        (Ending(code=139, signal="SIGSEGV"), " by SIGSEGV"),
         (Ending(code=3), " with exit code 3 and left no reason; its log above may tell"),
     ],
 )
 def test_an_end_in_words(ended: Ending, told: str) -> None:
     assert _why(ended) == told
+
+
+def ask_when(path: Path, content: str) -> threading.Thread:
+    """Sends SIGINT to this process once a child has told of something."""
+
+    def wait() -> None:
+        when(path, content)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    return thread
+
+
+def test_a_stop_while_fetching_says_what_is_kept(tmp_path: Path) -> None:
+    file = tmp_path / "told"
+    asking = ask_when(file, "up")
+    with Supervisor() as supervisor, pytest.raises(Failure, match=r"stopped while fetching: .* goes on from") as failed:
+        _fetch(supervisor, child(DRAINS.format(0), str(file)), tmp_path / "models" / "0f", made())
+    asking.join()
+    assert failed.value.code == 130
+
+
+SOMEWHERE = Address(host="127.0.0.1", port=9)  # nobody answers there
+
+
+def test_a_server_that_is_stopped_while_it_loads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "told"
+    asking = ask_when(file, "up")
+    with Supervisor() as supervisor:
+        assert _serve(supervisor, child(DRAINS.format(0), str(file)), SOMEWHERE, made()) == 0
+    asking.join()
+    assert capsys.readouterr().err.splitlines()[-1] == "voxraga: stopped"
+
+
+@pytest.mark.parametrize(
+    ("script", "code", "told"),
+    [
+        (
+            SAYS.format('{"reason": "WarmupFailed", "message": "silence"}', 1),
+            1,
+            "the server ended: WarmupFailed: silen",
+        ),
+        ("import os; os.kill(os.getpid(), 9)", 137, "the server ended by SIGKILL; most likely for lack of mem"),
+    ],
+)
+def test_a_server_that_ends_by_itself(script: str, code: int, told: str) -> None:
+    with Supervisor() as supervisor, pytest.raises(Failure, match=told) as failed:
+        _serve(supervisor, child(script), SOMEWHERE, made())
+    assert failed.value.code == code
+
+
+def test_a_server_on_a_public_address_is_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
+    with Supervisor() as supervisor:
+        assert _serve(supervisor, child(""), Address(host="0.0.0.0", port=9), made()) == 0
+    assert "0.0.0.0 is not loopback: whoever reaches this machine can use the server" in capsys.readouterr().err
