@@ -1,11 +1,15 @@
-# make demo: from a bare clone to speech on a Kubernetes of your own.   make test: everything, end to end included.
+# make demo: from a bare clone to speech on a Kubernetes of your own.   make serve: to speech without one.
+# make test: everything, end to end included.
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest
 
-.PHONY: demo up down test test-pure test-controlplane test-node lint crds setup
+.PHONY: demo serve up down test test-pure test-controlplane test-node lint crds setup
 
 demo: setup ## cluster up, operator installed, a voice that speaks: demo.wav
 	$(PYTHON) -m tests.e2e.demo
+
+serve: setup ## the same voice as processes of this machine, at 127.0.0.1:8080; Ctrl-C ends it
+	@$(PYTHON) -m voxraga_operator.cli serve -f $(or $(FILE),manifests/examples/voicemodel.yaml)
 
 up: setup ## the cluster of the demo and the tests, kept
 	$(PYTHON) -m tests.cluster up

@@ -1,0 +1,112 @@
+"""The CRD's CEL rules, each with a twin in Python, found by its very expression."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from voxraga_operator import quantity
+from voxraga_operator.api.common import seconds
+
+Predicate = Callable[[Any], bool]
+
+
+def twin(expression: str) -> Predicate | None:
+    """Whether a value keeps the rule; None for a rule that is not known here, so that it can be named as unchecked."""
+    for form, make in _TWINS:
+        found = form.fullmatch(expression)
+        if found:
+            return make(found)
+    return None
+
+
+def is_transition(expression: str) -> bool:
+    """A rule about a change: a file has nothing before it."""
+    return "oldSelf" in expression
+
+
+def _exactly_one(found: re.Match[str]) -> Predicate:
+    names = re.findall(r"has\(self\.(\w+)\)", found[0])
+    return lambda value: sum(name in value for name in names) == 1
+
+
+def _not_both(found: re.Match[str]) -> Predicate:
+    return lambda value: not (found["one"] in value and found["other"] in value)
+
+
+def _prefix_free(found: re.Match[str]) -> Predicate:
+    return lambda value: not value.startswith(found["prefix"])
+
+
+def _keys_prefix_free(found: re.Match[str]) -> Predicate:
+    prefixes = tuple(re.findall(r"startsWith\('([^']+)'\)", found[0]))
+    return lambda value: not any(key.startswith(prefixes) for key in value)
+
+
+def _between(found: re.Match[str]) -> Predicate:
+    return lambda value: seconds(found["least"]) <= seconds(value) <= seconds(found["most"])
+
+
+def _relative(_: re.Match[str]) -> Predicate:
+    return lambda value: not re.search(r"(^|/)[.]{0,2}(/|\Z)", value) and "\\" not in value
+
+
+def _above_zero(_: re.Match[str]) -> Predicate:
+    return lambda value: (quantity.parse(value) or 0) > 0
+
+
+def _ordered(found: re.Match[str]) -> Predicate:
+    return lambda value: bool(value[found["low"]] <= value[found["high"]])
+
+
+def _within_limits(found: re.Match[str]) -> Predicate:
+    name = found["resource"]
+
+    def holds(value: Any) -> bool:
+        request, limit = (quantity.parse(value.get(group, {}).get(name)) for group in ("requests", "limits"))
+        return request is None or limit is None or request <= limit
+
+    return holds
+
+
+def _named(found: re.Match[str]) -> Predicate:
+    def holds(value: Any) -> bool:
+        name = str(value["metadata"]["name"])
+        return len(name) <= int(found["most"]) and re.search(_python(found["pattern"]), name) is not None
+
+    return holds
+
+
+def _python(pattern: str) -> str:
+    """RE2's `$` is the very end; Python's would let a newline follow."""
+    return pattern.removesuffix("$") + r"\Z" if pattern.endswith("$") else pattern
+
+
+_HAS = r"has\(self\.\w+\)"
+_FIRST_LIMITS = rf"{_HAS} && '(?P<resource>[^']+)' in self\.limits"
+_THEN_REQUESTS = rf"{_HAS} && '(?P=resource)' in self\.requests"
+_REQUESTED, _LIMITED = (rf"quantity\(string\(self\.{group}\['(?P=resource)'\]\)\)" for group in ("requests", "limits"))
+
+_TWINS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], Predicate]], ...] = tuple(
+    (re.compile(form), make)
+    for form, make in (
+        (rf"\[{_HAS}(, {_HAS})*\]\.filter\(given, given\)\.size\(\) == 1", _exactly_one),
+        (r"!\(has\(self\.(?P<one>\w+)\) && has\(self\.(?P<other>\w+)\)\)", _not_both),
+        (r"!self\.startsWith\('(?P<prefix>[^']+)'\)", _prefix_free),
+        (r"self\.all\(key, !key\.startsWith\('[^']+'\)( && !key\.startsWith\('[^']+'\))*\)", _keys_prefix_free),
+        (
+            r"duration\(self\) >= duration\('(?P<least>[^']+)'\) && duration\(self\) <= duration\('(?P<most>[^']+)'\)",
+            _between,
+        ),
+        (re.escape(r"!self.matches('(^|/)[.]{0,2}(/|$)') && !self.contains('\\')"), _relative),
+        (re.escape("quantity(self).isGreaterThan(quantity('0'))"), _above_zero),
+        (r"self\.(?P<low>\w+) <= self\.(?P<high>\w+)", _ordered),
+        (
+            rf"!\({_FIRST_LIMITS} && {_THEN_REQUESTS}\) \|\| {_REQUESTED}\.compareTo\({_LIMITED}\) <= 0",
+            _within_limits,
+        ),
+        (
+            r"size\(self\.metadata\.name\) <= (?P<most>\d+) && self\.metadata\.name\.matches\('(?P<pattern>[^']+)'\)",
+            _named,
+        ),
+    )
+)

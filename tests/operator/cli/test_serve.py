@@ -1,0 +1,175 @@
+"""`voxraga serve` for real: the demo voice fetched, served, heard, stopped, and served again without a fetch."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.operator.cli.files import EXAMPLES, ROOT, document, written
+from tests.speech import audio, judge
+from tests.speech.sentences import HARVARD
+
+PATIENCE = 120  # seconds; torch is imported twice, on a busy machine
+COMMAND = [sys.executable, "-m", "voxraga_operator.cli", "serve", "--port", "0"]
+EXAMPLE = str(EXAMPLES / "voicemodel.yaml")
+SENTENCE = HARVARD[13]
+
+needs_the_demo_voice = pytest.mark.skipif(
+    not (ROOT / "runtime/voxraga_runtime/voices/demo/model.pth").is_file(), reason="the demo voice is not here"
+)
+
+
+def environment(folder: Path, **more: str) -> dict[str, str]:
+    return {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": os.pathsep.join([str(ROOT / "operator"), str(ROOT / "runtime")]),
+        "HOME": str(folder),
+        "XDG_DATA_HOME": str(folder),
+        "VOXRAGA_DEFAULT_VOICE": "of-this-shell",  # not the VoiceModel's: must not count
+        **more,
+    }
+
+
+class Served:
+    """The running command."""
+
+    def __init__(self, folder: Path) -> None:
+        command = [*COMMAND, "-f", EXAMPLE]
+        self.process = subprocess.Popen(
+            command, env=environment(folder), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        self.said: list[str] = []
+        self.logged: list[dict[str, Any]] = []
+        self._ready = threading.Event()
+        self._readers = [threading.Thread(target=self._read_words), threading.Thread(target=self._read_log)]
+        for reader in self._readers:
+            reader.start()
+
+    @property
+    def url(self) -> str:
+        assert self._ready.wait(PATIENCE), self.said
+        found = re.search(r"ready at (http://127\.0\.0\.1:\d+)", "\n".join(self.said))
+        assert found, self.said
+        return found[1]
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.end()
+
+    def end(self) -> int:
+        code = self.process.wait(PATIENCE)
+        for reader in self._readers:
+            reader.join()
+        return code
+
+    def _read_words(self) -> None:
+        assert self.process.stderr
+        with self.process.stderr as lines:
+            for line in lines:
+                self.said.append(line.strip())
+                if "ready at" in line:
+                    self._ready.set()
+        self._ready.set()
+
+    def _read_log(self) -> None:
+        assert self.process.stdout
+        with self.process.stdout as lines:
+            self.logged.extend(json.loads(line) for line in lines)
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[Served]:
+    running = Served(folder)
+    try:
+        yield running
+    finally:
+        if running.process.poll() is None:
+            running.process.terminate()  # so that its own child ends too
+        running.end()
+
+
+def spoken(url: str, **body: str) -> bytes:
+    asked = urllib.request.Request(
+        f"{url}/v1/audio/speech", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(asked, timeout=PATIENCE) as answer:
+        return bytes(answer.read())
+
+
+@needs_the_demo_voice
+def test_the_example_is_served_and_the_second_start_fetches_nothing(tmp_path: Path) -> None:
+    with served(tmp_path) as first:
+        with urllib.request.urlopen(f"{first.url}/ready", timeout=PATIENCE) as ready:
+            assert ready.status == 200
+        samples, rate = audio.read(spoken(first.url, model="narrator", input=SENTENCE, response_format="wav"))
+        assert judge.named(samples, rate, HARVARD) == SENTENCE
+        port = int(first.url.rpartition(":")[2])
+        assert first.stop() == 0
+    told = "\n".join(first.said)
+    assert "left out: spec.resources: " in told
+    assert "demo: fetched, verified and stored (10." in told
+    assert first.said[-1] == "voxraga: stopped"
+    messages = [line["message"] for line in first.logged]
+    assert messages.index("published") < messages.index("ready") < messages.index("draining")
+    with socket.create_server(("127.0.0.1", port)):
+        pass  # nobody listens there any more
+
+    store = tmp_path / "voxraga" / "default" / "narrator"
+    (model,) = (store / "models").iterdir()
+    stamp = model.stat().st_ino
+    with served(tmp_path) as second:
+        assert second.url
+        assert second.stop() == 0
+    assert "demo: verified, not fetched again" in "\n".join(second.said)
+    assert "published" not in [line["message"] for line in second.logged]
+    assert model.stat().st_ino == stamp
+
+
+def run(folder: Path, *arguments: str, **more: str) -> "subprocess.CompletedProcess[str]":
+    command = [*COMMAND, *arguments, "--store", str(folder / "store")]
+    return subprocess.run(
+        command, env=environment(folder, **more), capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+
+
+def test_a_fetch_that_fails_is_told_in_a_sentence(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        port = gone.getsockname()[1]
+    files = [{"url": f"http://127.0.0.1:{port}/model.pth", "path": "model.pth", "sha256": "0" * 64}]
+    file = written(tmp_path, document(source={"http": {"files": files}}))
+    ended = run(tmp_path, "-f", file, VOXRAGA_FETCH_ATTEMPTS="1", NO_PROXY="*")
+    assert ended.returncode == 1
+    *_, told = ended.stderr.splitlines()
+    assert told.startswith("voxraga: the fetch failed: SourceUnreachable: ")
+    assert f"http://127.0.0.1:{port}/model.pth: " in told
+    assert told.endswith("(starting again may help)")
+
+
+def test_a_source_without_a_model_needs_somebody(tmp_path: Path) -> None:
+    (tmp_path / "voices").mkdir()
+    file = written(tmp_path, document(source={"persistentVolumeClaim": {"claimName": "voices"}}))
+    ended = run(tmp_path, "-f", file, "--claim", f"voices={tmp_path / 'voices'}")
+    assert ended.returncode == 2
+    assert re.search(r"voxraga: the fetch failed: [A-Z]\w+: .*", ended.stderr), ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_the_command_loads_no_client_no_informer_and_no_model() -> None:
+    """It starts fast, and in an image of the runtime, which has neither kopf nor the client."""
+    script = (
+        "import sys, voxraga_operator.cli; names = {name.partition('.')[0] for name in sys.modules};"
+        "print(sorted(names & {'kopf', 'kubernetes', 'aiohttp', 'jinja2', 'torch', 'TTS', 'voxraga_runtime'}))"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "[]"
