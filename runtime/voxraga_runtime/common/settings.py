@@ -29,6 +29,7 @@ class ServerSettings(BaseSettings):
     port: int = Field(8080, ge=0, le=65535, description="0 takes a free one")
     wyoming_port: int | None = Field(None, ge=1, le=65535, description="Home Assistant's protocol; off if unset")
     max_concurrency: int | None = Field(None, ge=1, le=256, description="Workers; sized from the CPU limit if unset")
+    max_batch: int | None = Field(None, ge=1, le=64, description="Requests decoded at once; by the device if unset")
     queue_depth: int = Field(200, ge=0, le=100_000, description="Requests that may wait")
     queue_timeout: float = Field(30, gt=0, le=3600, description="How long a request may wait")
     max_text_length: int = Field(5000, ge=1, le=1_000_000, description="Characters in one request")

@@ -39,6 +39,7 @@ LINGER = (
     1.0  # seconds after SIGTERM in which a late request still gets an answer (503): endpoints are updated with a delay
 )
 MESSAGE = 16 << 20  # bytes of one WebSocket message; routes are stricter
+GPU_BATCH = 16  # requests whose slices are decoded at once
 LAST_BYTES = 5  # seconds for responses that are made, but not yet sent
 
 
@@ -192,13 +193,11 @@ def _engine(settings: ServerSettings) -> "Engine | Transcriber":
         threads = max(settings.cpu_threads, int(cpu_limit() / count))
         make = functools.partial(_xtts, settings.model_path, settings.device)
         return ProcessEngine(make, count, functools.partial(_set_threads, threads))
-    return _coqui(settings.model_path, settings.device)
-
-
-def _coqui(path: Path, device: str) -> "Engine":
     from voxraga_runtime.server.engines.coqui import CoquiEngine  # noqa: PLC0415 - slow
 
-    return CoquiEngine(path, device)
+    # on CPU the cores are busy with one request each: batches only pay on a GPU
+    batch = settings.max_batch or (GPU_BATCH if settings.device == "cuda" else 1)
+    return CoquiEngine(settings.model_path, settings.device, batch, max(1, int(cpu_limit())))
 
 
 def _xtts(path: Path, device: str) -> "Engine":

@@ -247,7 +247,7 @@ class SpeechService:
 
     def close(self) -> None:
         self._workers.close()
-        if isinstance(self._engine, ProcessEngine):
+        if isinstance(self._engine, ProcessEngine):  # threads end with us, processes would not
             self._engine.close()
 
 

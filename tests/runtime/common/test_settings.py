@@ -27,6 +27,7 @@ def test_defaults_are_the_contract(environment: pytest.MonkeyPatch) -> None:
         "port": 8080,
         "wyoming_port": None,
         "max_concurrency": None,
+        "max_batch": None,
         "queue_depth": 200,
         "queue_timeout": 30,
         "max_text_length": 5000,

@@ -5,6 +5,7 @@ sentence, copies the samples through a Python list, scales each answer to full l
 """
 
 import contextlib
+import functools
 import logging
 import threading
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from TTS.vocoder.utils.generic_utils import interpolate_vocoder_input
 from voxraga_runtime.common.errors import StartupError
 from voxraga_runtime.server.engines import vits
 from voxraga_runtime.server.engines.base import Cancelled, Capabilities, Chunk, FloatArray, Utterance, Voice, Word
+from voxraga_runtime.server.engines.batching import Batcher
 from voxraga_runtime.server.engines.bundle import VOCODERS, Bundle
 from voxraga_runtime.server.engines.forward import infer_forward
 from voxraga_runtime.server.engines.griffinlim import GriffinLim
@@ -37,6 +39,8 @@ ROUNDING_UP: frozenset[str] = frozenset({VITS, "GlowTTS"})
 # these write nothing to themselves in inference; Tacotron's decoder keeps its attention state on the module.
 # They are also those whose speed is exact; the others are stretched by the server.
 REENTRANT = ROUNDING_UP | {FORWARD}
+BATCH_DELAY = 0.005  # seconds; a slice waits at most that long for company
+Window = tuple[torch.Tensor, torch.Tensor | None]
 TIMED = frozenset({VITS, FORWARD})  # these tell how many frames each token takes
 
 # coqui logs the text of every request, and characters it doesn't know together with their text
@@ -45,11 +49,18 @@ for _name in ("TTS", "trainer"):
 
 
 class CoquiEngine:
-    """Serves one bundle of the store, read-only. See engines.base.Engine for the methods."""
+    """Serves one bundle of the store, read-only. See engines.base.Engine for the methods.
 
-    def __init__(self, path: Path, device: str = "cpu") -> None:
+    With `max_batch` above 1, a model that can (VITS) decodes slices of up to so many requests at once, on one thread
+    that uses `batch_threads` CPUs.
+    """
+
+    def __init__(self, path: Path, device: str = "cpu", max_batch: int = 1, batch_threads: int = 1) -> None:
         self._path = path
         self._device = device
+        self._max_batch = max_batch
+        self._batch_threads = batch_threads
+        self._batcher: Batcher[Window, torch.Tensor] | None = None
         self._lock = threading.Lock()
         self._model: Any = None
         self._vocoder: Any = None
@@ -70,7 +81,11 @@ class CoquiEngine:
         own = self._family in REENTRANT
         slicing = self._family == VITS
         return Capabilities(
-            speed=own, reentrant=own, streaming="slice" if slicing else "sentence", timestamps=self._family in TIMED
+            speed=own,
+            reentrant=own,
+            streaming="slice" if slicing else "sentence",
+            max_batch=self._max_batch if slicing else 1,
+            timestamps=self._family in TIMED,
         )
 
     @property
@@ -108,6 +123,10 @@ class CoquiEngine:
         _use_stats(model.ap, bundle.stats)
         self._model = model.to(self._device)
         self._rate = int(config.audio.get("output_sample_rate") or config.audio.sample_rate)
+        if self.capabilities.max_batch > 1:
+            run = functools.partial(vits.decode_together, self._model.waveform_decoder)
+            setup = functools.partial(torch.set_num_threads, self._batch_threads)
+            self._batcher = Batcher(run, self._max_batch, BATCH_DELAY, setup)
         self._griffin_lim = GriffinLim(model.ap, self._device, linear=str(config.model).lower() == "tacotron")
 
     def _load_vocoder(self, bundle: Bundle) -> None:
@@ -122,13 +141,16 @@ class CoquiEngine:
         self._rate = int(config.audio.sample_rate)
 
     def close(self) -> None:
+        if self._batcher is not None:
+            self._batcher.close()
         self._model = self._vocoder = self._griffin_lim = None
 
     def synthesize(self, utterance: Utterance, cancelled: Cancelled) -> Iterator[Chunk]:
         for index, sentence in enumerate(utterance.sentences):
             if cancelled():
                 return
-            yield from self._speak(index, sentence, utterance, cancelled)
+            with self._batcher.member() if self._batcher is not None else contextlib.nullcontext():
+                yield from self._speak(index, sentence, utterance, cancelled)
 
     def _exclusive(self) -> contextlib.AbstractContextManager[Any]:
         return contextlib.nullcontext() if self.capabilities.reentrant else self._lock
@@ -152,7 +174,8 @@ class CoquiEngine:
         with noise, torch.inference_mode():
             made = vits.latents(self._model, x, conditions, utterance.speed)
         words = self._words(sentence, tokens, made.durations)
-        pieces = vits.decode(self._model, made, streamed=utterance.streamed, cancelled=cancelled)
+        together = None if self._batcher is None else self._decode_together
+        pieces = vits.decode(self._model, made, streamed=utterance.streamed, cancelled=cancelled, together=together)
         while True:
             with torch.inference_mode():
                 piece = next(pieces, None)
@@ -161,6 +184,10 @@ class CoquiEngine:
                 samples = piece[0].float().cpu().numpy()
             yield Chunk(np.ascontiguousarray(samples, dtype=np.float32), index, final=piece[1], words=words)
             words = ()
+
+    def _decode_together(self, z: torch.Tensor, g: torch.Tensor | None) -> torch.Tensor:
+        assert self._batcher is not None
+        return self._batcher.do(z.shape[-1], (z, g))
 
     def _through_spectrogram(
         self, x: torch.Tensor, speed: float, conditions: dict[str, torch.Tensor | None], noise: OwnNoise

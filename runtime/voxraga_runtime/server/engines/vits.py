@@ -6,7 +6,7 @@ sentence and one slice, and a client that leaves stops the work at the next slic
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ LARGEST_SLICE = 192  # frames, where a listener waits
 WHOLE_SLICE = 768  # frames, where nobody listens yet: only to notice a client that left
 GROWTH = 2  # the next slice is ready before the last one was played, where a slice takes half its own length
 LEAST_CONTEXT = 12  # frames; measured on coqui's usual decoder: 4 frames err by 1.7e-3 of the peak, 8 by 3e-5, 12 by 0
+QUANTUM = 32  # frames; where slices of several sentences are decoded at once, windows are multiples of it
 EDGE = 8  # frames that the last slice has at least: room for the fade at the sentence's end
 
 
@@ -55,18 +56,49 @@ def latents(model: Any, x: torch.Tensor, conditions: dict[str, torch.Tensor | No
     return Latents(tap.z, tap.g, outputs["durations"].reshape(-1))
 
 
-def decode(model: Any, made: Latents, *, streamed: bool, cancelled: Cancelled) -> Iterator[tuple[torch.Tensor, bool]]:
-    """The samples [n] of each slice, and whether it is the last; ends early once nobody wants them."""
-    decoder = model.waveform_decoder
-    context = max(LEAST_CONTEXT, reach(decoder))
+Decode = Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]  # z [1, c, n] and g to samples [n * hop]
+
+
+def decode(
+    model: Any, made: Latents, *, streamed: bool, cancelled: Cancelled, together: Decode | None = None
+) -> Iterator[tuple[torch.Tensor, bool]]:
+    """The samples [n] of each slice, and whether it is the last; ends early once nobody wants them.
+
+    `together` decodes a window in company (see batching); windows then have lengths that others have, too.
+    """
+    context = max(LEAST_CONTEXT, reach(model.waveform_decoder))
     frames = made.z.shape[-1]
-    for start, end in slices(frames, streamed=streamed):
+    for start, end in slices(frames, streamed=streamed or together is not None):
         if cancelled():
             return
         left, right = max(0, start - context), min(frames, end + context)
-        samples = decoder(made.z[:, :, left:right], g=made.g)[0, 0]
+        if together is None:
+            samples = model.waveform_decoder(made.z[:, :, left:right], g=made.g)[0, 0]
+        else:
+            left, right = widened(left, right, frames)
+            samples = together(made.z[:, :, left:right], made.g)
         hop = samples.shape[0] // (right - left)
         yield samples[(start - left) * hop : (end - left) * hop], end == frames
+
+
+def widened(left: int, right: int, frames: int) -> tuple[int, int]:
+    """More context than needed, so that the length is a multiple of QUANTUM, if the sentence is that long.
+
+    The samples stay the same. Padding with zeros would not do: inside the decoder they become other numbers.
+    """
+    length = -(-(right - left) // QUANTUM) * QUANTUM
+    if length > frames:
+        return left, right
+    right = min(frames, max(right, left + length))
+    return right - length, right
+
+
+def decode_together(decoder: Any, windows: list[tuple[torch.Tensor, torch.Tensor | None]]) -> list[torch.Tensor]:
+    """Windows of equal length through the decoder at once; each row is what it is alone."""
+    with torch.inference_mode():
+        speakers = [g for _, g in windows if g is not None]
+        samples = decoder(torch.cat([z for z, _ in windows]), g=torch.cat(speakers) if speakers else None)
+    return list(samples[:, 0])
 
 
 def slices(frames: int, *, streamed: bool) -> list[tuple[int, int]]:
