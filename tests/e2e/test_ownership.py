@@ -96,7 +96,7 @@ def test_a_changed_spec_rolls(owned: Kube) -> None:
         every=2,
     )
     url = f"http://owned.{owned.namespace}.svc.cluster.local"
-    assert speak(owned, url, [{"input": "Rolled."}], via="deploy/owned")[0].status == 200
+    assert speak(owned, url, [{"input": "Rolled."}])[0].status == 200
 
 
 def test_deletion_leaves_nothing(owned: Kube) -> None:
