@@ -37,10 +37,15 @@ class Answer:
         return json.loads(self.body)
 
 
-def speak(kube: Kube, url: str, requests: list[dict[str, Any]], via: str = "deploy/narrator") -> list[Answer]:
-    """POST each body to `url`/v1/audio/speech from inside the pod of `via`, in order."""
+def speak(kube: Kube, url: str, requests: list[dict[str, Any]]) -> list[Answer]:
+    """POST each body to `url`/v1/audio/speech from inside a pod of `narrator`, in order.
+
+    Not from a pod of what is asked: while that one rolls, kubectl would pick a pod that is just going.
+    """
     lines = "\n".join(json.dumps({"url": f"{url}/v1/audio/speech", "body": body}) for body in requests)
-    printed = kube("exec", "-i", via, "-c", "server", "--", "python3", "-c", CLIENT, stdin=lines + "\n", timeout=600)
+    printed = kube(
+        "exec", "-i", "deploy/narrator", "-c", "server", "--", "python3", "-c", CLIENT, stdin=lines + "\n", timeout=600
+    )
     return [
         Answer(a["status"], a["headers"], base64.b64decode(a["body"]), a["seconds"])
         for a in map(json.loads, printed.splitlines())

@@ -86,17 +86,19 @@ def test_nothing_is_written_while_nothing_changes(owned: Kube, audit_log: Path) 
 
 def test_a_changed_spec_rolls(owned: Kube) -> None:
     owned.patch("voicemodel", "owned", {"spec": {"serving": {"queueDepth": 7}}})
-    owned.until(
-        "the new setting in a ready pod",
-        lambda: (
-            condition(owned.get("voicemodel", "owned"), "Ready").get("status") == "True"
-            and "VOXRAGA_QUEUE_DEPTH=7" in owned("exec", "deploy/owned", "-c", "server", "--", "env")
-        ),
-        seconds=240,
-        every=2,
-    )
+    setting = {"name": "VOXRAGA_QUEUE_DEPTH", "value": "7"}
+
+    def rolled() -> bool:
+        pods = owned.list("pods", "app.kubernetes.io/instance=owned,app.kubernetes.io/component=server")
+        return bool(pods) and all(
+            setting in pod["spec"]["containers"][0]["env"] and condition(pod, "Ready").get("status") == "True"
+            for pod in pods
+        )
+
+    owned.until("only ready pods with the new setting", rolled, seconds=240)
+    owned("wait", "--for=condition=Ready", "voicemodel/owned", "--timeout=60s")
     url = f"http://owned.{owned.namespace}.svc.cluster.local"
-    assert speak(owned, url, [{"input": "Rolled."}], via="deploy/owned")[0].status == 200
+    assert speak(owned, url, [{"input": "Rolled."}])[0].status == 200
 
 
 def test_deletion_leaves_nothing(owned: Kube) -> None:
