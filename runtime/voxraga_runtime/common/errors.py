@@ -9,6 +9,7 @@
     ├── RateLimited                       429     rate_limit_error        rate_limit_exceeded  Retry-After
     ├── Unavailable                       503     service_unavailable     loading, draining, queue_timeout  Retry-After
     ├── SynthesisFailed                   500     server_error            synthesis_failed
+    ├── TranscriptionFailed               500     server_error            transcription_failed
     └── ClientGone                        499     (nobody is left to read it)
     StartupError(reason, message)         exit 1, into the termination message
     framework's 404, 405, 413, 422→400    by status, in `body_for_status`
@@ -101,6 +102,12 @@ class SynthesisFailed(VoxragaError):  # noqa: N818
     """500: the model failed on a text that was valid."""
 
     code = "synthesis_failed"
+
+
+class TranscriptionFailed(VoxragaError):  # noqa: N818
+    """500: the model failed on audio that was valid."""
+
+    code = "transcription_failed"
 
 
 class ClientGone(VoxragaError):  # noqa: N818

@@ -54,6 +54,9 @@ class ServerMetrics:
         self.load_seconds = Gauge(
             "voxraga_model_load_seconds", "Time that loading the model and warming up took", registry=registry
         )
+        self.worker_restarts = Counter(
+            "voxraga_worker_restarts_total", "Worker processes that died and were started again", registry=registry
+        )
 
     def render(self) -> bytes:
         """The text of /metrics."""

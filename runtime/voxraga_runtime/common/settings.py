@@ -23,7 +23,7 @@ class ServerSettings(BaseSettings):
 
     model_name: str = Field(min_length=1, description="metadata.name of the VoiceModel: the id under /v1/models")
     model_path: Path = Field(description="The model's folder in the store, /store/models/<key>")
-    task: Literal["TextToSpeech"] = "TextToSpeech"
+    task: Literal["TextToSpeech", "SpeechToText"] = "TextToSpeech"
     device: Literal["cpu", "cuda"] = "cpu"
     host: str = Field("", description="Address to listen on; every one, IPv6 included, if unset")
     port: int = Field(8080, ge=0, le=65535, description="0 takes a free one")

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import os
 import signal
 import socket
@@ -18,6 +19,7 @@ from voxraga_runtime.common.errors import StartupError
 from voxraga_runtime.common.metrics import ServerMetrics
 from voxraga_runtime.common.settings import ServerSettings, load_settings
 from voxraga_runtime.common.termination import write_termination_message
+from voxraga_runtime.server.workers import cpu_limit
 from voxraga_runtime.store import manifest
 from voxraga_runtime.store.errors import StoreError
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from voxraga_runtime.server.engines.base import Engine
+    from voxraga_runtime.server.engines.transcribe import Transcriber
     from voxraga_runtime.server.service import SpeechService
 
 log = structlog.get_logger()
@@ -86,7 +89,9 @@ async def _until_signalled(settings: ServerSettings) -> None:
     await serve(settings, _on_signals(), lambda: _engine(settings))
 
 
-async def serve(settings: ServerSettings, stopping: asyncio.Event, make_engine: "Callable[[], Engine]") -> None:
+async def serve(
+    settings: ServerSettings, stopping: asyncio.Event, make_engine: "Callable[[], Engine | Transcriber]"
+) -> None:
     """Load and serve until `stopping` is set, then drain. Raises StartupError where the model can't be served."""
     from voxraga_runtime.server.app import build_app  # noqa: PLC0415 - after _keep_to_the_store
     from voxraga_runtime.server.service import SpeechService  # noqa: PLC0415
@@ -173,16 +178,43 @@ def _listen(host: str, port: int, variable: str) -> socket.socket:
     return listener
 
 
-def _engine(settings: ServerSettings) -> "Engine":
-    from voxraga_runtime.server.engines.coqui import CoquiEngine  # noqa: PLC0415 - slow: the port answers meanwhile
+def _engine(settings: ServerSettings) -> "Engine | Transcriber":
+    """The engine for the stored model; those that keep state while they speak run in processes of their own."""
+    from voxraga_runtime.server.engines.bundle import Bundle  # noqa: PLC0415 - slow: the port answers meanwhile
+    from voxraga_runtime.server.engines.processes import ProcessEngine  # noqa: PLC0415
 
-    return CoquiEngine(settings.model_path, settings.device)
+    if settings.task == "SpeechToText":
+        from voxraga_runtime.server.engines.whisper import WhisperEngine  # noqa: PLC0415 - slow
+
+        return WhisperEngine(settings.model_path, settings.device)
+    if Bundle(settings.model_path).architecture() == "xtts":
+        count = settings.max_concurrency or 1  # each has its own copy of the weights: more only where it is asked for
+        threads = max(settings.cpu_threads, int(cpu_limit() / count))
+        make = functools.partial(_xtts, settings.model_path, settings.device)
+        return ProcessEngine(make, count, functools.partial(_set_threads, threads))
+    return _coqui(settings.model_path, settings.device)
+
+
+def _coqui(path: Path, device: str) -> "Engine":
+    from voxraga_runtime.server.engines.coqui import CoquiEngine  # noqa: PLC0415 - slow
+
+    return CoquiEngine(path, device)
+
+
+def _xtts(path: Path, device: str) -> "Engine":
+    from voxraga_runtime.server.engines.xtts import XttsEngine  # noqa: PLC0415 - slow
+
+    return XttsEngine(path, device)
 
 
 def _setup_thread(settings: ServerSettings) -> None:
+    _set_threads(settings.cpu_threads)
+
+
+def _set_threads(count: int) -> None:
     import torch  # noqa: PLC0415 - slow, like the engine
 
-    torch.set_num_threads(settings.cpu_threads)  # of this thread: OpenMP counts for each on its own
+    torch.set_num_threads(count)  # of this thread: OpenMP counts for each on its own
 
 
 def _provenance(path: Path) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from voxraga_runtime.common.audio import FloatArray, ResampleStream, fade_edges,
 from voxraga_runtime.common.encoding import Format, make_encoder
 from voxraga_runtime.common.errors import SynthesisFailed
 from voxraga_runtime.common.stretch import stretch
-from voxraga_runtime.server.engines.base import Cancelled, Engine, Utterance
+from voxraga_runtime.server.engines.base import Cancelled, Engine, Utterance, Word
 
 PAUSE_SECONDS = 0.18  # between sentences; coqui's own server leaves 0.45 s, after the last one too
 
@@ -35,16 +35,28 @@ class Rendered:
     work_seconds: float = 0.0
     first_audio_at: float | None = None  # time.perf_counter()
     complete: bool = False
+    words: list[Word] = field(default_factory=list)  # seconds from the audio's start
 
 
-def render(engine: Engine, speech: Speech, gain: float, put: Callable[[bytes], None], cancelled: Cancelled) -> Rendered:
-    """Speak, and `put` the encoded bytes as they come. Raises SynthesisFailed where the model makes no usable sound."""
+def render(
+    engine: Engine,
+    speech: Speech,
+    gain: float,
+    put: Callable[[bytes], None],
+    cancelled: Cancelled,
+    *,
+    words: list[Word] | None = None,
+) -> Rendered:
+    """Speak, and `put` the encoded bytes as they come. Raises SynthesisFailed where the model makes no usable sound.
+
+    A sentence's words are in `words` (the result's, if none is given) before its first bytes are put.
+    """
     started = time.perf_counter()
-    result = Rendered()
+    result = Rendered(words=[] if words is None else words)
     encoder = make_encoder(speech.format, speech.rate, streamed=speech.streamed)
     resampler = ResampleStream(engine.sample_rate, speech.rate)
     header = encoder.start()
-    for samples in _level_samples(engine, speech.utterance, gain, cancelled):
+    for samples in _level_samples(engine, speech.utterance, gain, cancelled, result.words):
         data = encoder.feed(limit(resampler.feed(samples)))
         result.first_audio_at = result.first_audio_at or time.perf_counter()
         result.audio_seconds += len(samples) / engine.sample_rate
@@ -62,16 +74,26 @@ def render(engine: Engine, speech: Speech, gain: float, put: Callable[[bytes], N
     return result
 
 
-def _level_samples(engine: Engine, utterance: Utterance, gain: float, cancelled: Cancelled) -> Iterator[FloatArray]:
+def _level_samples(
+    engine: Engine, utterance: Utterance, gain: float, cancelled: Cancelled, words: list[Word]
+) -> Iterator[FloatArray]:
     """The utterance at the engine's rate: levelled, faded at the sentences' edges, with pauses between them."""
     rate = engine.sample_rate
+    pace = 1.0 if engine.capabilities.speed else utterance.speed
     fresh, first = True, True
+    position = 0  # samples given so far
     for chunk in engine.synthesize(utterance, cancelled):
         if fresh and not first:
-            yield silence(PAUSE_SECONDS / utterance.speed, rate)
+            pause = silence(PAUSE_SECONDS / utterance.speed, rate)
+            position += len(pause)
+            yield pause
+        words.extend(
+            Word(w.text, position / rate + w.start / pace, position / rate + w.end / pace) for w in chunk.words
+        )
         samples = _checked(chunk.samples)
-        if utterance.speed != 1.0 and not engine.capabilities.speed:
-            samples = stretch(samples, utterance.speed, rate)
+        if pace != 1.0:
+            samples = stretch(samples, pace, rate)
+        position += len(samples)
         yield fade_edges(samples * np.float32(gain), rate, start=fresh, end=chunk.final)
         fresh, first = chunk.final, False
 

@@ -9,7 +9,7 @@ from voxraga_runtime.common.errors import InvalidRequest, NotFound, StartupError
 from voxraga_runtime.common.settings import FASTEST, SLOWEST, ServerSettings
 from voxraga_runtime.server.engines.base import Engine, Utterance
 from voxraga_runtime.server.render import Speech
-from voxraga_runtime.server.text import finished, split_sentences
+from voxraga_runtime.server.text import LONGEST, finished, split_sentences
 
 OPENAI_MODELS = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")  # clients that can't be told a model send one of these
 OPENAI_VOICES = (
@@ -46,6 +46,8 @@ class Catalogue:
     def __init__(self, settings: ServerSettings, engine: Engine) -> None:
         self._settings = settings
         self._rate = engine.sample_rate
+        self._slices = engine.capabilities.streaming == "slice"
+        self._char_limits = engine.capabilities.char_limits
         self.model = settings.model_name
         self.voices = tuple(v.id for v in engine.voices())
         self.languages = engine.languages
@@ -76,20 +78,22 @@ class Catalogue:
         """Check a request. Raises InvalidRequest (naming the field, what is allowed) or NotFound (model)."""
         self.require_model(ask.model)
         form = self._format(ask)
-        sentences = self._sentences(ask)
+        language = self.language(ask.language)
+        sentences = self._sentences(ask, language)
         stream_format = ask.stream_format or "audio"
         if stream_format not in STREAM_FORMATS:
             _refuse("stream_format", stream_format, "audio or sse")
         events = stream_format == "sse"
-        # one sentence comes in one piece anyway: then its header can be exact
-        by_itself = form.streams_by_default and len(sentences) > 1
+        # where one sentence comes in one piece anyway, its header can be exact
+        by_itself = form.streams_by_default and (self._slices or len(sentences) > 1)
         streamed = events or (by_itself if ask.stream is None else ask.stream)
         utterance = Utterance(
             sentences=sentences,
             voice=self.voice(ask.voice),
-            language=self.language(ask.language),
+            language=language,
             speed=self._speed(ask.speed),
             seed=ask.seed or 0,
+            streamed=streamed,
         )
         return Speech(utterance, form, self._sample_rate(form, ask.sample_rate), streamed, events, len(ask.text))
 
@@ -136,16 +140,21 @@ class Catalogue:
             _refuse("sample_rate", str(wanted), f"for {form.name} one of {', '.join(map(str, form.rates))}")
         return wanted
 
-    def _sentences(self, ask: Ask) -> tuple[str, ...]:
+    def _sentences(self, ask: Ask, language: str) -> tuple[str, ...]:
         longest = self._settings.max_text_length
         if len(ask.text) > longest:
             message = f"{ask.text_field} has {len(ask.text)} characters; at most {longest} are allowed"
             raise InvalidRequest(message, param=ask.text_field, code="string_above_max_length")
-        sentences = tuple(finished(s) for s in split_sentences(ask.text))
+        sentences = tuple(finished(s) for s in split_sentences(ask.text, self._longest(language)))
         if not sentences:
             message = f"{ask.text_field} has nothing to speak: it needs at least one letter or digit"
             raise InvalidRequest(message, param=ask.text_field, code="empty_input")
         return sentences
+
+    def _longest(self, language: str) -> int:
+        """Characters that the model can take at once; one is left for the mark that `finished` may add."""
+        limit = self._char_limits.get(language) or self._char_limits.get(language.split("-", maxsplit=1)[0])
+        return min(LONGEST, limit - 1) if limit else LONGEST
 
 
 def _match(name: str, known: Sequence[str]) -> str | None:

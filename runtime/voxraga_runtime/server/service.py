@@ -7,19 +7,22 @@ import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, MutableMapping
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import structlog
 from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
 
-from voxraga_runtime.common.errors import ClientGone, SynthesisFailed, Unavailable, VoxragaError
+from voxraga_runtime.common.errors import ClientGone, NotFound, SynthesisFailed, Unavailable, VoxragaError
 from voxraga_runtime.common.metrics import ServerMetrics
 from voxraga_runtime.common.settings import ServerSettings
 from voxraga_runtime.server.admission import Admission
-from voxraga_runtime.server.engines.base import Engine
+from voxraga_runtime.server.engines.base import Capabilities, Engine, FloatArray
+from voxraga_runtime.server.engines.processes import ProcessEngine
+from voxraga_runtime.server.engines.transcribe import Transcriber
 from voxraga_runtime.server.render import Rendered, Speech, render
 from voxraga_runtime.server.requests import Ask, Catalogue
+from voxraga_runtime.server.transcription import Listen, Transcription, Transcriptions
 from voxraga_runtime.server.warmup import warm_up
 from voxraga_runtime.server.workers import Job, Workers, cpu_limit, worker_count
 
@@ -48,7 +51,7 @@ class SpeechService:
         self,
         settings: ServerSettings,
         metrics: ServerMetrics,
-        make_engine: Callable[[], Engine],
+        make_engine: Callable[[], Engine | Transcriber],
         setup_thread: Callable[[], None],
     ) -> None:
         self.settings = settings
@@ -56,7 +59,9 @@ class SpeechService:
         self.state = State.LOADING
         self.draining = asyncio.Event()  # for those who must be told: open streams
         self._make_engine = make_engine  # called in a worker: importing torch takes seconds
+        self._engine: Engine | None = None
         self._served: tuple[Engine, Catalogue] | None = None
+        self._transcriptions: Transcriptions | None = None
         self._gains: dict[str, float] = {}
         self._jobs: set[Job] = set()
         self._overseers: set[asyncio.Task[None]] = set()
@@ -73,23 +78,40 @@ class SpeechService:
         self._workers.start(job, self._load)
         async for _ in job.chunks():
             pass
-        engine, _ = self._loaded()
-        if not engine.capabilities.reentrant:
-            self.admission.slots = 1  # its requests would only wait inside the workers: let them wait in the queue
+        if self._served is not None:
+            self._limit_slots(self._served[0].capabilities)
         seconds = time.perf_counter() - started
         self.metrics.load_seconds.set(seconds)
         if self.state is State.LOADING:
             self.state = State.READY
             log.info("ready", seconds=round(seconds, 2), workers=self.admission.slots, gains=self._gains)
 
+    def _limit_slots(self, capabilities: Capabilities) -> None:
+        if capabilities.parallel:
+            self.admission.slots = min(self.admission.slots, capabilities.parallel)
+        elif not capabilities.reentrant:
+            self.admission.slots = 1  # its requests would only wait inside the workers: let them wait in the queue
+
     def _load(self, _job: Job) -> None:
         engine = self._make_engine()
+        if self.settings.task == "SpeechToText":
+            transcriptions = Transcriptions(cast("Transcriber", engine), self.admission, self._workers, self._jobs)
+            transcriptions.engine.load()
+            transcriptions.warm_up()
+            self._transcriptions = transcriptions
+            return
+        engine = cast("Engine", engine)
+        if isinstance(engine, ProcessEngine):
+            engine.on_restart = self.metrics.worker_restarts.inc
         engine.load()
+        self._engine = engine
         catalogue = Catalogue(self.settings, engine)
         self._gains = warm_up(engine, catalogue.default_voice, catalogue.default_language)
         self._served = (engine, catalogue)
 
     def _loaded(self) -> tuple[Engine, Catalogue]:
+        if self._transcriptions is not None:
+            raise NotFound(f"{self.settings.model_name} turns speech into text; it does not speak")
         if self._served is None:
             raise Unavailable("the model is being loaded", code="loading", retry_after=RETRY_WHILE_LOADING)
         return self._served
@@ -99,6 +121,19 @@ class SpeechService:
         if self.state is State.DRAINING:
             raise Unavailable("the server is shutting down; send the request again", code="draining", retry_after=1)
         return self._loaded()
+
+    async def transcribe(self, pcm16k: FloatArray, listen: Listen, gone: asyncio.Event) -> Transcription:
+        """Turn mono samples at 16 kHz into text; `gone` is to be set when the client leaves.
+
+        Returns once a worker has begun; raises the errors of common.errors. See transcription.Transcription.
+        """
+        if self.state is State.DRAINING:
+            raise Unavailable("the server is shutting down; send the request again", code="draining", retry_after=1)
+        if self.settings.task != "SpeechToText":
+            raise NotFound(f"{self.settings.model_name} speaks; it does not turn speech into text")
+        if self._transcriptions is None:
+            raise Unavailable("the model is being loaded", code="loading", retry_after=RETRY_WHILE_LOADING)
+        return await self._transcriptions.start(pcm16k, listen, gone)
 
     async def speak(self, request: Request, ask: Ask) -> Response:
         """Answer one request with audio; raises the errors of common.errors before the first byte was sent."""
@@ -162,7 +197,7 @@ class SpeechService:
         gain = self._gains[speech.utterance.voice]
 
         def work(job: Job) -> None:
-            result = render(engine, speech, gain, job.put, job.cancelled)
+            result = render(engine, speech, gain, job.put, job.cancelled, words=job.words)
             measured.append(result)
             if not result.complete:  # nobody may take a part for the whole
                 raise Unavailable("the server stopped in mid-speech", code="draining", retry_after=1)
@@ -212,6 +247,8 @@ class SpeechService:
 
     def close(self) -> None:
         self._workers.close()
+        if isinstance(self._engine, ProcessEngine):
+            self._engine.close()
 
 
 class _Parts:

@@ -1,42 +1,13 @@
 """What was heard, and how it is written down: json, text, srt, vtt, verbose_json and events. Pure."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
-from voxraga_runtime.common.audio import FloatArray
+from voxraga_runtime.server.engines.transcribe import Segment
 
 FORMATS = ("json", "text", "srt", "vtt", "verbose_json")
-UNDETERMINED = "und"  # ISO 639's code of a language nobody named
-
-
-@dataclass(frozen=True, slots=True)
-class Word:
-    """A word and when it was said, in seconds."""
-
-    word: str
-    start: float
-    end: float
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A stretch of speech; `words` only where they were asked for."""
-
-    start: float
-    end: float
-    text: str
-    words: Sequence[Word] = ()
-
-
-@runtime_checkable
-class Transcriber(Protocol):
-    """A service that hears. `audio` is float32, mono, 16 kHz; raises common.errors; ends early when it is cancelled."""
-
-    async def transcribe(
-        self, audio: FloatArray, *, language: str | None, prompt: str | None, temperature: float, words: bool
-    ) -> Sequence[Segment]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +16,11 @@ class Transcript:
 
     segments: Sequence[Segment]
     seconds: float
-    language: str | None
-    temperature: float = 0.0
+    language: str
 
     @property
     def text(self) -> str:
-        return " ".join(text for s in self.segments if (text := _line(s.text)))
+        return " ".join(text for s in self.segments if (text := line(s.text)))
 
     @property
     def _usage(self) -> dict[str, Any]:
@@ -59,35 +29,28 @@ class Transcript:
     def json(self) -> dict[str, Any]:
         return {"text": self.text, "usage": self._usage}
 
-    def verbose(self, *, segments: bool, words: bool) -> dict[str, Any]:
-        """OpenAI's verbose_json, without the figures of a decoder that only Whisper itself has."""
-        made: dict[str, Any] = {
+    def verbose(self) -> dict[str, Any]:
+        """OpenAI's verbose_json, without the likelihoods, which not every model has."""
+        return {
             "task": "transcribe",
-            "language": self.language or UNDETERMINED,
+            "language": self.language,
             "duration": round(self.seconds, 3),
             "text": self.text,
             "usage": self._usage,
-        }
-        if segments:
-            made["segments"] = [
+            "segments": [
                 {
                     "id": number,
                     "seek": 0,
                     "start": round(s.start, 3),
                     "end": round(s.end, 3),
                     "text": s.text,
-                    "tokens": [],
-                    "temperature": self.temperature,
+                    "tokens": list(s.tokens),
+                    "temperature": s.temperature,
+                    "compression_ratio": round(s.compression_ratio, 3),
                 }
                 for number, s in enumerate(self.segments)
-            ]
-        if words:
-            made["words"] = [
-                {"word": w.word, "start": round(w.start, 3), "end": round(w.end, 3)}
-                for s in self.segments
-                for w in s.words
-            ]
-        return made
+            ],
+        }
 
     def srt(self) -> str:
         return "".join(
@@ -99,21 +62,28 @@ class Transcript:
         cues = (f"{_clock(s.start, '.')} --> {_clock(s.end, '.')}\n{_caption(s.text)}\n\n" for s in self.segments)
         return "WEBVTT\n\n" + "".join(cues)
 
-    def events(self) -> Iterator[str]:
-        """transcript.text.delta for each segment, transcript.text.done with the whole."""
-        lines = [line for s in self.segments if (line := _line(s.text))]
-        for number, line in enumerate(lines):
-            yield _event({"type": "transcript.text.delta", "delta": f" {line}" if number else line})
-        yield _event({"type": "transcript.text.done", "text": self.text, "usage": self._usage})
+    def done(self) -> str:
+        """The last event of a stream."""
+        return _event({"type": "transcript.text.done", "text": self.text, "usage": self._usage})
 
 
-def _line(text: str) -> str:
+def delta(text: str, *, first: bool) -> str:
+    """The event of one more segment; the deltas make up the text."""
+    return _event({"type": "transcript.text.delta", "delta": text if first else f" {text}"})
+
+
+def failed(body: dict[str, Any]) -> str:
+    """The event of an error in the middle."""
+    return _event({"type": "error", **body})
+
+
+def line(text: str) -> str:
     return " ".join(text.split())
 
 
 def _caption(text: str) -> str:
     """On one line (an empty one would end the cue), and nothing that looks like the times."""
-    return _line(text).replace("-->", "->")
+    return line(text).replace("-->", "->")
 
 
 def _clock(seconds: float, point: str) -> str:

@@ -13,6 +13,10 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from voxraga_runtime.server.engines.base import Word
 
 CGROUP = Path("/sys/fs/cgroup")
 
@@ -51,9 +55,10 @@ class Job:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._items: asyncio.Queue[bytes | BaseException | None] = asyncio.Queue()
+        self._items: asyncio.Queue[Any] = asyncio.Queue()
         self._cancelled = threading.Event()
         self.done = asyncio.Event()
+        self.words: list[Word] = []  # of what was put so far; the worker adds a sentence's before its first bytes
 
     def cancel(self) -> None:
         """Nobody wants the rest: the worker stops at the next chunk."""
@@ -67,7 +72,11 @@ class Job:
         if data:
             self._send(data)
 
-    def _send(self, item: bytes | BaseException | None) -> None:
+    def put_item(self, item: object) -> None:
+        """Called by the worker of a job that doesn't make bytes."""
+        self._send(item)
+
+    def _send(self, item: object) -> None:
         # the loop is closed where the server was stopped without waiting: nobody listens any more
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._items.put_nowait, item)
@@ -79,7 +88,12 @@ class Job:
             self._loop.call_soon_threadsafe(self.done.set)
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """What the worker puts, until it has finished; raises what it failed with."""
+        """The bytes that the worker puts, until it has finished; raises what it failed with."""
+        async for item in self.items():
+            yield item
+
+    async def items(self) -> AsyncIterator[Any]:
+        """Whatever the worker puts, until it has finished; raises what it failed with."""
         while (item := await self._items.get()) is not None:
             if isinstance(item, BaseException):
                 raise item

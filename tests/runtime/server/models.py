@@ -41,8 +41,35 @@ def speedy_speech(folder: Path, speakers: tuple[str, ...] = (), *, half: bool = 
     return _write(folder, config, half=half, adjust=_even_durations)
 
 
-def vits(folder: Path, speakers: tuple[str, ...] = ()) -> Path:
-    """VITS, end to end, with its stochastic duration predictor: noise enters twice."""
+def vits(
+    folder: Path,
+    speakers: tuple[str, ...] = (),
+    *,
+    languages: tuple[str, ...] = (),
+    d_vectors: bool = False,
+    decoder: dict[str, Any] | None = None,
+) -> Path:
+    """VITS, end to end, with its stochastic duration predictor: noise enters twice.
+
+    `languages` make it multilingual; `d_vectors` gives its speakers vectors of a file instead of ids, as YourTTS has.
+    """
+    files = folder / "files"
+    files.mkdir(parents=True)
+    by_id = bool(speakers) and not d_vectors
+    files_of_voices: dict[str, Any] = {}
+    if languages:
+        (files / "language_ids.json").write_text(json.dumps({name: i for i, name in enumerate(languages)}))
+        files_of_voices |= {"language_ids_file": str(files / "language_ids.json"), "use_language_embedding": True}
+    if d_vectors:
+        draw = torch.Generator().manual_seed(SEED)
+        clips = {
+            f"{name}-{i}": {"name": name, "embedding": torch.randn(16, generator=draw).tolist()}
+            for name in speakers
+            for i in range(2)
+        }
+        (files / "speakers.json").write_text(json.dumps(clips))
+        files_of_voices |= {"d_vector_file": [str(files / "speakers.json")], "use_d_vector_file": True}
+        files_of_voices |= {"d_vector_dim": 16}
     config = {
         "model": "vits",
         "audio": {k: v for k, v in AUDIO.items() if k != "num_mels"} | {"num_mels": 40},
@@ -63,13 +90,18 @@ def vits(folder: Path, speakers: tuple[str, ...] = ()) -> Path:
             "spec_segment_size": 8,
             "init_discriminator": False,
             "use_sdp": True,
-            "use_speaker_embedding": bool(speakers),
+            "use_speaker_embedding": by_id,
             "num_speakers": len(speakers),
             "embedded_speaker_dim": 16,
             "speaker_embedding_channels": 16,
+            "embedded_language_dim": 4,
+            "num_languages": len(languages),
+            **files_of_voices,
+            **(decoder or {}),
         },
-        "use_speaker_embedding": bool(speakers),
-        "speakers": list(speakers) or None,
+        **files_of_voices,
+        "use_speaker_embedding": by_id,
+        "speakers": list(speakers) if by_id else None,
         "use_phonemes": False,
         "text_cleaner": "basic_cleaners",
         "phoneme_language": "en-us",
@@ -148,7 +180,7 @@ def _even_durations(model: Any) -> None:
 
 def _write(folder: Path, config: dict[str, Any], *, half: bool = False, adjust: Any = None) -> Path:
     files = folder / "files"
-    files.mkdir(parents=True)
+    files.mkdir(parents=True, exist_ok=True)
     made = register_config(config["model"])()
     made.from_dict({k: v for k, v in config.items() if v is not None})
     with torch.random.fork_rng():

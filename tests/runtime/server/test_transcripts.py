@@ -3,25 +3,24 @@
 import io
 import json
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import openai
 import pytest
 
-from tests.runtime.server.engine import ToneEngine
 from tests.runtime.server.harness import Running, running
 from voxraga_runtime.common.audio import FloatArray
 from voxraga_runtime.common.encoding import FORMATS, encode
 from voxraga_runtime.common.errors import InvalidRequest
+from voxraga_runtime.server.engines.transcribe import Heard, Segment
 from voxraga_runtime.server.recording import RATE, decode
-from voxraga_runtime.server.service import SpeechService
-from voxraga_runtime.server.transcripts import Segment, Transcript, Word
+from voxraga_runtime.server.transcripts import Transcript
 
 SEGMENTS = (
-    Segment(0.0, 1.25, " Hello there.", (Word("Hello", 0.1, 0.5), Word("there.", 0.6, 1.2))),
-    Segment(1.25, 3723.0045, " It costs\n\n3.14 --> euros.", (Word("It", 1.3, 1.4),)),
+    Segment(0.0, 1.25, " Hello there.", (7, 8)),
+    Segment(1.25, 3723.0045, " It costs\n\n3.14 --> euros."),
 )
 FIRST, SECOND = "Hello there.\n\n", "It costs 3.14 -> euros.\n\n"
 SRT = f"1\n00:00:00,000 --> 00:00:01,250\n{FIRST}2\n00:00:01,250 --> 01:02:03,004\n{SECOND}"
@@ -38,31 +37,49 @@ WAV = encode(FORMATS["wav"], 24000, tone())
 
 
 class Ears:
-    """What a service of Whisper will be: it has heard SEGMENTS, whatever it is given."""
+    """An engine that has heard SEGMENTS, whatever it is given."""
+
+    architecture = "ears"
+    languages = ("en", "de")
 
     def __init__(self) -> None:
         self.heard: list[dict[str, Any]] = []
+        self.fail = False
 
-    async def transcribe(self, _service: SpeechService, audio: FloatArray, **asked: Any) -> Sequence[Segment]:
-        self.heard.append({"audio": audio, **asked})
-        return SEGMENTS
+    def load(self) -> None:
+        pass
 
+    def close(self) -> None:
+        pass
 
-@pytest.fixture
-def ears(monkeypatch: pytest.MonkeyPatch) -> Ears:
-    made = Ears()
-
-    async def transcribe(service: SpeechService, audio: FloatArray, **asked: Any) -> Sequence[Segment]:
-        return await made.transcribe(service, audio, **asked)
-
-    monkeypatch.setattr(SpeechService, "transcribe", transcribe, raising=False)
-    return made
+    def transcribe(
+        self, pcm16k: FloatArray, language: str | None = None, prompt: str = "", temperature: float = 0.0, **asked: Any
+    ) -> Iterator[Heard | Segment]:
+        self.heard.append({"audio": pcm16k, "language": language, "prompt": prompt, "temperature": temperature} | asked)
+        yield Heard(language or "de", len(pcm16k) / RATE)
+        yield SEGMENTS[0]
+        if self.fail:
+            raise RuntimeError("the model broke")
+        yield SEGMENTS[1]
 
 
 @pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def hearing() -> Ears:
+    return Ears()
+
+
+@pytest.fixture
+def ears(hearing: Ears) -> Ears:
+    hearing.heard.clear()
+    hearing.fail = False
+    return hearing
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory, hearing: Ears) -> Iterator[Running]:
     model = tmp_path_factory.mktemp("model")
-    with running(ToneEngine(), model, max_audio_seconds=5, max_audio_bytes=3 << 20) as started:
+    limits = {"max_audio_seconds": 5, "max_audio_bytes": 3 << 20}
+    with running(lambda: hearing, model, task="SpeechToText", **limits) as started:  # type: ignore[arg-type,return-value]
         yield started
 
 
@@ -70,8 +87,8 @@ def post(server: Running, path: str = "/v1/audio/transcriptions", file: bytes = 
     return server.client.post(path, files={"file": ("speech.wav", file)}, data=fields)
 
 
-def test_a_voice_cannot_hear(api: Running) -> None:
-    answer = post(api, model="whisper-1")
+def test_a_voice_cannot_hear(server: Running) -> None:
+    answer = post(server, model="whisper-1")
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "model_not_supported")
     assert "text-to-speech" in answer.json()["error"]["message"]
 
@@ -84,7 +101,8 @@ def test_json_is_the_default(api: Running, ears: Ears, path: str) -> None:
     (heard,) = ears.heard
     audio = heard.pop("audio")
     assert (audio.dtype, audio.ndim, len(audio)) == (np.float32, 1, pytest.approx(RATE * SECONDS, rel=0.01))
-    assert heard == {"language": "en", "prompt": "Prices.", "temperature": 0.2, "words": False}
+    assert (heard["language"], heard["prompt"], heard["temperature"]) == ("en", "Prices.", 0.2)
+    assert heard["timestamps"] is False
     assert api.metric("voxraga_heard_seconds_total") > 0
 
 
@@ -110,23 +128,22 @@ def test_plain_formats(api: Running, form: str, content_type: str, content: str)
     assert (answer.headers["content-type"], answer.text) == (content_type, content)
 
 
-@pytest.mark.parametrize(
-    ("granularities", "has"),
-    [
-        ([], {"segments"}),
-        (["segment"], {"segments"}),
-        (["word"], {"words"}),
-        (["word", "segment"], {"words", "segments"}),
-    ],
-)
-def test_verbose_json(api: Running, ears: Ears, granularities: list[str], has: set[str]) -> None:
-    fields = {"response_format": "verbose_json", "timestamp_granularities[]": granularities}
-    made = post(api, **fields).json()
-    assert {"segments", "words"} & set(made) == has
-    assert (made["task"], made["language"], made["duration"], made["text"]) == ("transcribe", "und", SECONDS, TEXT)
-    if "words" in has:
-        assert made["words"][0] == {"word": "Hello", "start": 0.1, "end": 0.5}
-    assert ears.heard[0]["words"] is ("word" in granularities)
+def test_verbose_json(api: Running, ears: Ears) -> None:
+    made = post(api, response_format="verbose_json", **{"timestamp_granularities[]": ["segment"]}).json()
+    assert (made["task"], made["language"], made["duration"], made["text"]) == ("transcribe", "de", SECONDS, TEXT)
+    assert [(s["id"], s["start"], s["end"], s["tokens"]) for s in made["segments"]] == [
+        (0, 0.0, 1.25, [7, 8]),
+        (1, 1.25, 3723.005, []),
+    ]
+    assert ears.heard[0]["timestamps"] is True
+
+
+def test_a_model_that_breaks(api: Running, ears: Ears) -> None:
+    ears.fail = True
+    assert post(api).json()["error"]["code"] == "transcription_failed"
+    events = [json.loads(line[6:]) for line in post(api, stream="true").text.split("\n\n") if line]
+    assert [e["type"] for e in events] == ["transcript.text.delta", "error"]
+    api.wait_health(in_flight=0)
 
 
 @pytest.mark.usefixtures("ears")
@@ -143,11 +160,9 @@ def test_openais_client(api: Running) -> None:
     with openai.OpenAI(base_url=f"{api.url}/v1", api_key="none", max_retries=0) as client:
         create = client.audio.transcriptions.create
         assert create(model="whisper-1", file=("a.wav", WAV)).text == TEXT
-        verbose = create(
-            model="whisper-1", file=("a.wav", WAV), response_format="verbose_json", timestamp_granularities=["word"]
-        )
-        assert verbose.words is not None
-        assert verbose.words[1].word == "there."
+        verbose = create(model="whisper-1", file=("a.wav", WAV), response_format="verbose_json")
+        assert verbose.segments is not None
+        assert verbose.segments[0].end == 1.25
         assert create(model="whisper-1", file=("a.wav", WAV), response_format="srt").startswith("1\n")
         events = list(create(model="gpt-4o-transcribe", file=("a.wav", WAV), stream=True))
         assert events[-1].type == "transcript.text.done"
@@ -268,8 +283,7 @@ def test_samples_that_are_no_numbers() -> None:
 def test_nothing_was_said() -> None:
     silent = Transcript((), 2.0, "en")
     assert (silent.text, silent.srt(), silent.vtt()) == ("", "", "WEBVTT\n\n")
-    assert len(list(silent.events())) == 1
-    assert silent.verbose(segments=True, words=True)["segments"] == []
+    assert silent.verbose()["segments"] == []
 
 
 def test_a_recording_too_big_for_memory_is_spooled(api: Running, ears: Ears) -> None:

@@ -60,6 +60,14 @@ class Bundle:
                 return found[0]
         raise StartupError("ModelMissing", f"{self.root} has no model.pth")
 
+    def architecture(self, key: str = "model") -> str:
+        """The model's family as config.json has it under `key`; "" where it can't be read."""
+        try:
+            values = json.loads((self.root / "config.json").read_text(encoding="utf-8"))
+        except ValueError:
+            return ""
+        return str(values.get(key, "")).lower() if isinstance(values, dict) else ""
+
     def config(self, architectures: frozenset[str] = ARCHITECTURES) -> dict[str, Any]:
         """config.json, its files resolved inside the bundle; raises StartupError for what is not allowed."""
         path = self.root / "config.json"

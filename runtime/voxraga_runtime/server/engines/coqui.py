@@ -19,21 +19,25 @@ from TTS.vocoder.models import setup_model as setup_vocoder
 from TTS.vocoder.utils.generic_utils import interpolate_vocoder_input
 
 from voxraga_runtime.common.errors import StartupError
-from voxraga_runtime.server.engines.base import Cancelled, Capabilities, Chunk, FloatArray, Utterance, Voice
+from voxraga_runtime.server.engines import vits
+from voxraga_runtime.server.engines.base import Cancelled, Capabilities, Chunk, FloatArray, Utterance, Voice, Word
 from voxraga_runtime.server.engines.bundle import VOCODERS, Bundle
 from voxraga_runtime.server.engines.forward import infer_forward
 from voxraga_runtime.server.engines.griffinlim import GriffinLim
 from voxraga_runtime.server.engines.noise import OwnNoise
 from voxraga_runtime.server.engines.tempo import at_speed, frames_rounded_up
+from voxraga_runtime.server.engines.words import align, token_symbols
 
 ONLY_VOICE = "default"  # the voice of a model that has just one
 SHORTEST = 3  # tokens; fewer collapse a dimension in some models' `squeeze()`
 FORWARD = "ForwardTTS"  # SpeedySpeech, FastPitch, FastSpeech
+VITS = "Vits"
 # models that round durations up: what makes their speed exact (see tempo)
-ROUNDING_UP: frozenset[str] = frozenset({"Vits", "GlowTTS"})
+ROUNDING_UP: frozenset[str] = frozenset({VITS, "GlowTTS"})
 # these write nothing to themselves in inference; Tacotron's decoder keeps its attention state on the module.
 # They are also those whose speed is exact; the others are stretched by the server.
 REENTRANT = ROUNDING_UP | {FORWARD}
+TIMED = frozenset({VITS, FORWARD})  # these tell how many frames each token takes
 
 # coqui logs the text of every request, and characters it doesn't know together with their text
 for _name in ("TTS", "trainer"):
@@ -64,7 +68,10 @@ class CoquiEngine:
     @property
     def capabilities(self) -> Capabilities:
         own = self._family in REENTRANT
-        return Capabilities(speed=own, reentrant=own)
+        slicing = self._family == VITS
+        return Capabilities(
+            speed=own, reentrant=own, streaming="slice" if slicing else "sentence", timestamps=self._family in TIMED
+        )
 
     @property
     def _family(self) -> str:
@@ -121,31 +128,61 @@ class CoquiEngine:
         for index, sentence in enumerate(utterance.sentences):
             if cancelled():
                 return
-            with self._exclusive(), OwnNoise(utterance.seed + index) as noise, torch.inference_mode():
-                samples = self._speak(sentence, utterance, noise)
-            if samples.size:
-                yield Chunk(samples, index)
+            yield from self._speak(index, sentence, utterance, cancelled)
 
     def _exclusive(self) -> contextlib.AbstractContextManager[Any]:
         return contextlib.nullcontext() if self.capabilities.reentrant else self._lock
 
-    def _speak(self, sentence: str, utterance: Utterance, noise: OwnNoise) -> FloatArray:
+    def _speak(self, index: int, sentence: str, utterance: Utterance, cancelled: Cancelled) -> Iterator[Chunk]:
         language = utterance.language or self.languages[0]
         tokens = self._model.tokenizer.text_to_ids(sentence, language=language)
         if not tokens:
-            return np.zeros(0, dtype=np.float32)
+            return
         tokens += tokens[-1:] * max(0, SHORTEST - len(tokens))
         x = torch.tensor([tokens], device=self._device)
-        return self._to_samples(self._infer(x, utterance.speed, self._conditions(x, utterance.voice, language)), noise)
+        conditions = self._conditions(x, utterance.voice, language)
+        noise = OwnNoise(utterance.seed + index)
+        if self._family != VITS:
+            with self._exclusive(), noise, torch.inference_mode():
+                samples, durations = self._through_spectrogram(x, utterance.speed, conditions, noise)
+            if samples.size:
+                yield Chunk(samples, index, words=self._words(sentence, tokens, durations))
+            return
+        # the modes belong to the thread: they must not be entered while the caller has the chunk
+        with noise, torch.inference_mode():
+            made = vits.latents(self._model, x, conditions, utterance.speed)
+        words = self._words(sentence, tokens, made.durations)
+        pieces = vits.decode(self._model, made, streamed=utterance.streamed, cancelled=cancelled)
+        while True:
+            with torch.inference_mode():
+                piece = next(pieces, None)
+                if piece is None:
+                    return
+                samples = piece[0].float().cpu().numpy()
+            yield Chunk(np.ascontiguousarray(samples, dtype=np.float32), index, final=piece[1], words=words)
+            words = ()
 
-    def _infer(self, x: torch.Tensor, speed: float, conditions: dict[str, torch.Tensor | None]) -> torch.Tensor:
-        if self._family == FORWARD:
-            return infer_forward(self._model, x, conditions, speed)
+    def _through_spectrogram(
+        self, x: torch.Tensor, speed: float, conditions: dict[str, torch.Tensor | None], noise: OwnNoise
+    ) -> tuple[FloatArray, torch.Tensor | None]:
+        durations = None
         model = self._model
-        if self._family in ROUNDING_UP and speed != 1.0:
-            model = at_speed(model, speed, frames_rounded_up)
-        outputs: torch.Tensor = model.inference(x, conditions)["model_outputs"]
-        return outputs
+        if self._family == FORWARD:
+            output, durations = infer_forward(model, x, conditions, speed)
+        else:
+            if self._family in ROUNDING_UP and speed != 1.0:
+                model = at_speed(model, speed, frames_rounded_up)
+            output = model.inference(x, conditions)["model_outputs"]
+        return self._to_samples(output, noise), durations
+
+    def _words(self, sentence: str, tokens: list[int], durations: torch.Tensor | None) -> tuple[Word, ...]:
+        if durations is None:
+            return ()
+        audio = self._model.config.audio
+        # a model may make its frames at a lower rate than its samples
+        rate = getattr(self._model.args, "encoder_sample_rate", None) or audio.sample_rate
+        symbols = token_symbols(self._model.tokenizer, tokens)
+        return align(sentence, symbols, durations.tolist(), audio.hop_length / rate)
 
     def _conditions(self, x: torch.Tensor, voice: str, language: str) -> dict[str, torch.Tensor | None]:
         model = self._model
@@ -168,10 +205,8 @@ class CoquiEngine:
         return conditions
 
     def _to_samples(self, output: torch.Tensor, noise: OwnNoise) -> FloatArray:
-        """[1, 1, samples] of an end-to-end model, or [1, frames, bins] of one that needs a vocoder."""
-        if self._family == "Vits":
-            samples = output[0, 0].float().cpu().numpy()
-        elif self._vocoder is not None:
+        """Of a spectrogram [1, frames, bins]."""
+        if self._vocoder is not None:
             samples = self._vocode(output[0])
         else:
             assert self._griffin_lim is not None

@@ -18,8 +18,11 @@ MARGIN = 24  # positions; two convolutions of a block reach 12 each, and the mas
 
 def infer_forward(
     model: Any, x: torch.Tensor, conditions: dict[str, torch.Tensor | None], speed: float
-) -> torch.Tensor:
-    """Tokens [1, n] to a normalised spectrogram [1, frames, bins]; reads the model, writes nothing to it."""
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tokens [1, n] to a normalised spectrogram [1, frames, bins] and the frames of each token [n].
+
+    Reads the model, writes nothing to it.
+    """
     g = model._get_speaker_conditioning(  # noqa: SLF001 - as ForwardTTS.inference does
         conditions, "emb_g", normalize_d_vector=False, normalize_embedding=False
     )
@@ -38,7 +41,7 @@ def infer_forward(
     if hasattr(model, "pos_encoder"):
         expanded = model.pos_encoder(expanded, y_mask)
     decoded: torch.Tensor = model.decoder(expanded, y_mask, g=None)
-    return decoded.transpose(1, 2)[:, :frames]
+    return decoded.transpose(1, 2)[:, :frames], durations[0, :length]
 
 
 def _durations(model: Any, encoded: torch.Tensor, x_mask: torch.Tensor, speed: float) -> torch.Tensor:

@@ -1,24 +1,30 @@
 """OpenAI's transcriptions, and the same under /stt: a recording in, text out."""
 
 import asyncio
-from typing import Any
+import contextlib
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.datastructures import FormData, UploadFile
 
-from voxraga_runtime.common.errors import ClientGone, InvalidRequest, NotFound, Unavailable
+from voxraga_runtime.common.errors import InvalidRequest, NotFound, Unavailable, VoxragaError
 from voxraga_runtime.server.recording import RATE, decode
 from voxraga_runtime.server.routes.access import Service, leaving
 from voxraga_runtime.server.routes.answers import WORKED, Responses
 from voxraga_runtime.server.service import SpeechService, State
-from voxraga_runtime.server.transcripts import FORMATS, Transcriber, Transcript
+from voxraga_runtime.server.transcription import Listen, Transcription
+from voxraga_runtime.server.transcripts import FORMATS, Transcript, delta, failed, line
+
+if TYPE_CHECKING:
+    from voxraga_runtime.server.engines.transcribe import Segment
 
 router = APIRouter(tags=["OpenAI"])
 
 PATHS = ("/v1/audio/transcriptions", "/stt")
 OPENAI_MODELS = ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe")
-GRANULARITIES = ("segment", "word")
+GRANULARITIES = ("segment",)  # the engines tell no words' times
 LONGEST_FIELD = 16 << 10  # bytes; a prompt
 HOTTEST = 1.0
 DECODERS = 2  # recordings decoded at once: each holds its samples
@@ -64,42 +70,46 @@ BODY = {"requestBody": {"required": True, "content": {"multipart/form-data": FOR
 @router.post("/v1/audio/transcriptions", response_class=Response, responses=ANSWERS, openapi_extra=BODY)
 async def transcriptions(request: Request, service: Service) -> Response:
     """Write down what a recording says."""
-    transcriber = _hearing(service)
+    _require_hearing(service)
     async with request.form(max_files=1, max_fields=20, max_part_size=LONGEST_FIELD) as form:
         asked = _Asked(form)
         _require_model(asked.model, service)
         async with request.app.state.decoders:
             audio = await asyncio.to_thread(decode, asked.file.file, service.settings.max_audio_seconds)
-    async with leaving(request) as gone:
-        hearing = asyncio.ensure_future(
-            transcriber.transcribe(
-                audio,
-                language=asked.language,
-                prompt=asked.prompt,
-                temperature=asked.temperature,
-                words="word" in asked.granularities,
-            )
-        )
-        left = asyncio.ensure_future(gone.wait())
-        try:
-            await asyncio.wait({hearing, left}, return_when=asyncio.FIRST_COMPLETED)
-            if not hearing.done():
-                raise ClientGone("the client left while its recording was heard")
-            segments = hearing.result()
-        finally:
-            hearing.cancel()
-            left.cancel()
+    listen = Listen(asked.language, asked.prompt, asked.temperature, timestamps=asked.format not in {"json", "text"})
     service.metrics.heard_seconds.inc(len(audio) / RATE)
-    return _written(Transcript(segments, len(audio) / RATE, asked.language, asked.temperature), asked)
+    async with contextlib.AsyncExitStack() as stack:
+        gone = await stack.enter_async_context(leaving(request))
+        begun = await service.transcribe(audio, listen, gone)
+        if asked.stream and asked.format in {"json", "text"}:
+            events = _events(begun, stack.pop_all())
+            return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
+        segments = [segment async for segment in begun.segments()]
+    return _written(Transcript(segments, begun.heard.duration, begun.heard.language), asked.format)
 
 
-def _hearing(service: SpeechService) -> Transcriber:
-    if not isinstance(service, Transcriber):
+async def _events(begun: Transcription, stack: contextlib.AsyncExitStack) -> AsyncIterator[str]:
+    """Each segment as it is found, and the whole; `stack` watches the client meanwhile."""
+    found: list[Segment] = []
+    async with stack:
+        try:
+            async for segment in begun.segments():
+                if text := line(segment.text):
+                    yield delta(text, first=not found)
+                    found.append(segment)
+        except VoxragaError as error:  # the status was sent long ago
+            yield failed(error.body())
+            return
+        yield Transcript(found, begun.heard.duration, begun.heard.language).done()
+
+
+def _require_hearing(service: SpeechService) -> None:
+    """Before a recording is taken in that nobody will hear."""
+    if service.settings.task != "SpeechToText":
         message = f"{service.settings.model_name!r} is a text-to-speech model: it can't transcribe"
         raise InvalidRequest(message, param="model", code="model_not_supported")
     if service.state is not State.READY:
         raise Unavailable(f"the server is {service.state}; send the request again", code=service.state, retry_after=5)
-    return service
 
 
 def _require_model(name: str | None, service: SpeechService) -> None:
@@ -115,15 +125,14 @@ class _Asked:
         self.model = _text(form, "model") or None
         self.file = _file(form)
         self.language = _text(form, "language") or None
-        self.prompt = _text(form, "prompt") or None
+        self.prompt = _text(form, "prompt")
         self.format = _one_of("response_format", _text(form, "response_format") or "json", FORMATS)
         self.temperature = _temperature(_text(form, "temperature"))
-        self.stream = _one_of("stream", (_text(form, "stream") or "false").lower(), ("true", "false", "1", "0"))
+        streamed = _one_of("stream", (_text(form, "stream") or "false").lower(), ("true", "false", "1", "0"))
+        self.stream = streamed in {"true", "1"}
         named = [*form.getlist("timestamp_granularities[]"), *form.getlist("timestamp_granularities")]
-        self.granularities = [_one_of("timestamp_granularities", str(n), GRANULARITIES) for n in named]
-        if "word" in self.granularities and self.format != "verbose_json":
-            message = f"timestamp_granularities needs response_format verbose_json; it is {self.format}"
-            raise InvalidRequest(message, param="timestamp_granularities")
+        for name in named:
+            _one_of("timestamp_granularities", str(name), GRANULARITIES)
 
 
 def _file(form: FormData) -> UploadFile:
@@ -156,18 +165,11 @@ def _temperature(text: str) -> float:
     return value
 
 
-def _written(transcript: Transcript, asked: _Asked) -> Response:
-    if asked.stream in {"true", "1"} and asked.format in {"json", "text"}:
-        headers = {"Cache-Control": "no-cache"}
-        return StreamingResponse(transcript.events(), media_type="text/event-stream", headers=headers)
-    if asked.format == "text":
+def _written(transcript: Transcript, form: str) -> Response:
+    if form == "text":
         return PlainTextResponse(transcript.text + "\n")
-    if asked.format == "srt":
+    if form == "srt":
         return PlainTextResponse(transcript.srt(), media_type="application/x-subrip")
-    if asked.format == "vtt":
+    if form == "vtt":
         return PlainTextResponse(transcript.vtt(), media_type="text/vtt")
-    if asked.format == "verbose_json":
-        words = "word" in asked.granularities
-        segments = "segment" in asked.granularities or not words
-        return JSONResponse(transcript.verbose(segments=segments, words=words))
-    return JSONResponse(transcript.json())
+    return JSONResponse(transcript.verbose() if form == "verbose_json" else transcript.json())
