@@ -1,14 +1,13 @@
 """What was heard, and how it is written down: json, text, srt, vtt, verbose_json and events. Pure."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from voxraga_runtime.server.engines.transcribe import Segment
 
 FORMATS = ("json", "text", "srt", "vtt", "verbose_json")
-UNDETERMINED = "und"  # ISO 639's code of a language nobody named
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,12 +16,11 @@ class Transcript:
 
     segments: Sequence[Segment]
     seconds: float
-    language: str | None
-    temperature: float = 0.0
+    language: str
 
     @property
     def text(self) -> str:
-        return " ".join(text for s in self.segments if (text := _line(s.text)))
+        return " ".join(text for s in self.segments if (text := line(s.text)))
 
     @property
     def _usage(self) -> dict[str, Any]:
@@ -32,10 +30,10 @@ class Transcript:
         return {"text": self.text, "usage": self._usage}
 
     def verbose(self) -> dict[str, Any]:
-        """OpenAI's verbose_json, without the figures of a decoder that only Whisper itself has."""
+        """OpenAI's verbose_json, without the likelihoods, which not every model has."""
         return {
             "task": "transcribe",
-            "language": self.language or UNDETERMINED,
+            "language": self.language,
             "duration": round(self.seconds, 3),
             "text": self.text,
             "usage": self._usage,
@@ -47,7 +45,8 @@ class Transcript:
                     "end": round(s.end, 3),
                     "text": s.text,
                     "tokens": list(s.tokens),
-                    "temperature": self.temperature,
+                    "temperature": s.temperature,
+                    "compression_ratio": round(s.compression_ratio, 3),
                 }
                 for number, s in enumerate(self.segments)
             ],
@@ -63,21 +62,28 @@ class Transcript:
         cues = (f"{_clock(s.start, '.')} --> {_clock(s.end, '.')}\n{_caption(s.text)}\n\n" for s in self.segments)
         return "WEBVTT\n\n" + "".join(cues)
 
-    def events(self) -> Iterator[str]:
-        """transcript.text.delta for each segment, transcript.text.done with the whole."""
-        lines = [line for s in self.segments if (line := _line(s.text))]
-        for number, line in enumerate(lines):
-            yield _event({"type": "transcript.text.delta", "delta": f" {line}" if number else line})
-        yield _event({"type": "transcript.text.done", "text": self.text, "usage": self._usage})
+    def done(self) -> str:
+        """The last event of a stream."""
+        return _event({"type": "transcript.text.done", "text": self.text, "usage": self._usage})
 
 
-def _line(text: str) -> str:
+def delta(text: str, *, first: bool) -> str:
+    """The event of one more segment; the deltas make up the text."""
+    return _event({"type": "transcript.text.delta", "delta": text if first else f" {text}"})
+
+
+def failed(body: dict[str, Any]) -> str:
+    """The event of an error in the middle."""
+    return _event({"type": "error", **body})
+
+
+def line(text: str) -> str:
     return " ".join(text.split())
 
 
 def _caption(text: str) -> str:
     """On one line (an empty one would end the cue), and nothing that looks like the times."""
-    return _line(text).replace("-->", "->")
+    return line(text).replace("-->", "->")
 
 
 def _clock(seconds: float, point: str) -> str:

@@ -1,25 +1,30 @@
 """OpenAI's transcriptions, and the same under /stt: a recording in, text out."""
 
 import asyncio
-from typing import Any
+import contextlib
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.datastructures import FormData, UploadFile
 
-from voxraga_runtime.common.errors import InvalidRequest, NotFound
+from voxraga_runtime.common.errors import InvalidRequest, NotFound, Unavailable, VoxragaError
 from voxraga_runtime.server.recording import RATE, decode
 from voxraga_runtime.server.routes.access import Service, leaving
 from voxraga_runtime.server.routes.answers import WORKED, Responses
-from voxraga_runtime.server.service import SpeechService
-from voxraga_runtime.server.transcription import Listen
-from voxraga_runtime.server.transcripts import FORMATS, Transcript
+from voxraga_runtime.server.service import SpeechService, State
+from voxraga_runtime.server.transcription import Listen, Transcription
+from voxraga_runtime.server.transcripts import FORMATS, Transcript, delta, failed, line
+
+if TYPE_CHECKING:
+    from voxraga_runtime.server.engines.transcribe import Segment
 
 router = APIRouter(tags=["OpenAI"])
 
 PATHS = ("/v1/audio/transcriptions", "/stt")
 OPENAI_MODELS = ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe")
-GRANULARITIES = ("segment",)  # no engine times words yet: who asks for them is told
+GRANULARITIES = ("segment",)  # the engines tell no words' times
 LONGEST_FIELD = 16 << 10  # bytes; a prompt
 HOTTEST = 1.0
 DECODERS = 2  # recordings decoded at once: each holds its samples
@@ -71,19 +76,40 @@ async def transcriptions(request: Request, service: Service) -> Response:
         _require_model(asked.model, service)
         async with request.app.state.decoders:
             audio = await asyncio.to_thread(decode, asked.file.file, service.settings.max_audio_seconds)
-    timed = asked.format not in {"json", "text"}
-    listen = Listen(asked.language, asked.prompt or "", asked.temperature, timestamps=timed)
-    async with leaving(request) as gone:
-        begun = await service.transcribe(audio, listen, gone)
-        segments = [segment async for segment in begun.segments()]
+    listen = Listen(asked.language, asked.prompt, asked.temperature, timestamps=asked.format not in {"json", "text"})
     service.metrics.heard_seconds.inc(len(audio) / RATE)
-    return _written(Transcript(segments, len(audio) / RATE, begun.heard.language, asked.temperature), asked)
+    async with contextlib.AsyncExitStack() as stack:
+        gone = await stack.enter_async_context(leaving(request))
+        begun = await service.transcribe(audio, listen, gone)
+        if asked.stream and asked.format in {"json", "text"}:
+            events = _events(begun, stack.pop_all())
+            return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
+        segments = [segment async for segment in begun.segments()]
+    return _written(Transcript(segments, begun.heard.duration, begun.heard.language), asked.format)
+
+
+async def _events(begun: Transcription, stack: contextlib.AsyncExitStack) -> AsyncIterator[str]:
+    """Each segment as it is found, and the whole; `stack` watches the client meanwhile."""
+    found: list[Segment] = []
+    async with stack:
+        try:
+            async for segment in begun.segments():
+                if text := line(segment.text):
+                    yield delta(text, first=not found)
+                    found.append(segment)
+        except VoxragaError as error:  # the status was sent long ago
+            yield failed(error.body())
+            return
+        yield Transcript(found, begun.heard.duration, begun.heard.language).done()
 
 
 def _require_hearing(service: SpeechService) -> None:
+    """Before a recording is taken in that nobody will hear."""
     if service.settings.task != "SpeechToText":
         message = f"{service.settings.model_name!r} is a text-to-speech model: it can't transcribe"
         raise InvalidRequest(message, param="model", code="model_not_supported")
+    if service.state is not State.READY:
+        raise Unavailable(f"the server is {service.state}; send the request again", code=service.state, retry_after=5)
 
 
 def _require_model(name: str | None, service: SpeechService) -> None:
@@ -99,12 +125,14 @@ class _Asked:
         self.model = _text(form, "model") or None
         self.file = _file(form)
         self.language = _text(form, "language") or None
-        self.prompt = _text(form, "prompt") or None
+        self.prompt = _text(form, "prompt")
         self.format = _one_of("response_format", _text(form, "response_format") or "json", FORMATS)
         self.temperature = _temperature(_text(form, "temperature"))
-        self.stream = _one_of("stream", (_text(form, "stream") or "false").lower(), ("true", "false", "1", "0"))
+        streamed = _one_of("stream", (_text(form, "stream") or "false").lower(), ("true", "false", "1", "0"))
+        self.stream = streamed in {"true", "1"}
         named = [*form.getlist("timestamp_granularities[]"), *form.getlist("timestamp_granularities")]
-        self.granularities = [_one_of("timestamp_granularities", str(n), GRANULARITIES) for n in named]
+        for name in named:
+            _one_of("timestamp_granularities", str(name), GRANULARITIES)
 
 
 def _file(form: FormData) -> UploadFile:
@@ -137,16 +165,11 @@ def _temperature(text: str) -> float:
     return value
 
 
-def _written(transcript: Transcript, asked: _Asked) -> Response:
-    if asked.stream in {"true", "1"} and asked.format in {"json", "text"}:
-        headers = {"Cache-Control": "no-cache"}
-        return StreamingResponse(transcript.events(), media_type="text/event-stream", headers=headers)
-    if asked.format == "text":
+def _written(transcript: Transcript, form: str) -> Response:
+    if form == "text":
         return PlainTextResponse(transcript.text + "\n")
-    if asked.format == "srt":
+    if form == "srt":
         return PlainTextResponse(transcript.srt(), media_type="application/x-subrip")
-    if asked.format == "vtt":
+    if form == "vtt":
         return PlainTextResponse(transcript.vtt(), media_type="text/vtt")
-    if asked.format == "verbose_json":
-        return JSONResponse(transcript.verbose())
-    return JSONResponse(transcript.json())
+    return JSONResponse(transcript.verbose() if form == "verbose_json" else transcript.json())
