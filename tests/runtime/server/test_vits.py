@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.runtime.server import models
+from tests.runtime.server.harness import running
 from tests.runtime.server.test_coqui import loaded, speak
 from voxraga_runtime.common.encoding import FORMATS
 from voxraga_runtime.server.engines import vits
@@ -147,3 +148,16 @@ def test_words_count_from_the_audios_start(vits_bundle: Path) -> None:
     assert result.words[1].end <= first + 0.01
     assert result.words[2].start >= first
     assert result.words[3].end <= result.audio_seconds + 0.01
+
+
+def test_one_sentence_is_streamed_over_http(vits_bundle: Path) -> None:
+    """By default where the format streams: several parts, together what the whole answer is."""
+    body = {"input": LONG, "response_format": "pcm", "voice": "anna"}
+    with running(lambda: CoquiEngine(vits_bundle), vits_bundle) as server:
+        with server.client.stream("POST", "/v1/audio/speech", json=body) as answer:
+            assert "content-length" not in answer.headers
+            streamed = b"".join(answer.iter_bytes())
+        whole = server.client.post("/v1/audio/speech", json={**body, "stream": False})
+        assert int(whole.headers["content-length"]) == len(streamed)
+    one, other = (np.frombuffer(data, "<i2").astype(int) for data in (streamed, whole.content))
+    assert np.abs(one - other).max() <= 1
