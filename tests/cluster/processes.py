@@ -4,6 +4,7 @@ Two ways lead back to a process: the table (pid and start time, so that a reused
 mark in its environment, which also finds what an `up` that was killed halfway had started but not yet written down.
 """
 
+import atexit
 import json
 import os
 import signal
@@ -15,8 +16,15 @@ from pathlib import Path
 
 MARK = "VOXRAGA_CLUSTER_MARK"
 
-# Popen objects of processes that outlive us: dropping one would warn that it still runs.
+# Popen objects of processes that may outlive us: dropping one that was not told of its end would warn that it still runs.
 _started: list[subprocess.Popen[bytes]] = []
+
+
+@atexit.register
+def _let_go() -> None:
+    for child in _started:
+        if child.poll() is None:  # it outlives us on purpose
+            child.returncode = 0
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ def test_the_asked_sentence_is_heard(
 
 def test_sentences_nobody_chose_it_by_are_heard(speaking: Kube, url: str) -> None:
     right = sum(told_apart(spoken(speaking, url, MORE_HARVARD, WAV), AMONG_OTHERS))
-    print(f"\ndemo, other sentences: {right}/20; {reference.figures(AMONG_OTHERS)}")
+    print(f"\ndemo, other sentences: {right}/20")
     assert right >= 19
 
 
