@@ -16,7 +16,7 @@ from pathlib import Path
 
 MARK = "VOXRAGA_CLUSTER_MARK"
 
-# Popen objects of processes that may outlive us: dropping one that was not told of its end would warn that it still runs.
+# Popen objects of processes that may outlive us: dropping one whose end nobody saw would warn that it still runs.
 _started: list[subprocess.Popen[bytes]] = []
 
 
