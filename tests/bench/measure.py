@@ -175,9 +175,9 @@ class Trials:
         busy = figures.summary(self.busy, figures.MILLISECONDS)
         cores = len(self.bare)
         lines = [
-            f"This machine's limit, a bare engine on each of {cores} cores: {limit}; ours at 4 clients: {near} of it.",
+            f"This machine's limit, a bare engine on each of {cores} cores: {limit}; ours at 4 clients: {near}.",
             f"Letters to phonemes (espeak-ng, a process for each sentence): {words} of the bare engine's time.",
-            f"The short text after a leaver: {after / alone - 1:+.0%} against alone; after {cores}, on all workers: {busy}.",
+            f"The short text after a leaver: {after / alone - 1:+.0%}; after {cores} that had all workers: {busy}.",
         ]
         if self.gaps:
             ranks = ", ".join(
