@@ -3,7 +3,7 @@
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest
 
-.PHONY: demo serve up down test test-pure test-controlplane test-node lint crds setup
+.PHONY: demo serve up down bench test test-pure test-controlplane test-node lint crds setup
 
 demo: setup ## cluster up, operator installed, a voice that speaks: demo.wav
 	$(PYTHON) -m tests.e2e.demo
@@ -31,11 +31,15 @@ test-controlplane: setup ## etcd, API server and controllers on loopback; needs 
 test-node: setup ## real containers, real audio
 	$(PYTEST) -m node -s
 
+bench: ## our server beside coqui's own: one table for each model (docs/bench.md); ARGS=--quick for a short look
+	scripts/setup --group bench
+	@$(PYTHON) -m tests.bench $(ARGS)
+
 lint: setup
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	.venv/bin/mypy tests/cluster tests/e2e tests/speech
+	.venv/bin/mypy tests/bench tests/cluster tests/e2e tests/speech
 	.venv/bin/lint-imports
 	$(PYTHON) -m voxraga_operator crds --check crds/voxraga.io_voicemodels.yaml
 
