@@ -42,10 +42,10 @@ MODELS = {
         "",
         22050,
         "Hi.",
-        0.6,
+        0.75,
     ),
     "demo": Model(
-        "The demo voice (SpeedySpeech, Griffin-Lim)", {"builtin": {"name": "demo"}}, "rms", 16000, "Good morning.", 0.4
+        "The demo voice (SpeedySpeech, Griffin-Lim)", {"builtin": {"name": "demo"}}, "rms", 16000, "Good morning.", 0.25
     ),
 }
 
@@ -74,13 +74,13 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one small round, under 90 s: does it work?")
+    parser.add_argument("--quick", action="store_true", help="one small round of VITS, under 90 s: does it work?")
     parser.add_argument("--seconds", type=float, help="about how long all of it may take (default 340)")
     parser.add_argument("models", nargs="*", metavar="MODEL", help=f"of {', '.join(MODELS)} (default: all)")
     found = parser.parse_args()
     if unknown := set(found.models) - set(MODELS):
         parser.error(f"no model {', '.join(sorted(unknown))}; there are {', '.join(MODELS)}")
-    found.models = found.models or list(MODELS)
+    found.models = found.models or (["vits"] if found.quick else list(MODELS))
     found.started = time.monotonic()
     return found
 
