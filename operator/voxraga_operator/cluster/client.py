@@ -153,16 +153,8 @@ class Cluster:
         return answer
 
     async def merge(self, kind: str, namespace: str, name: str, patch: Mapping[str, Any]) -> Object:
-        where = resource(kind)
-        answer = await self._call(
-            "PATCH",
-            where.path(namespace, name),
-            query={"fieldManager": FIELD_MANAGER},
-            body=patch,
-            content_type="application/merge-patch+json",
-        )
-        self._hooks.wrote(where.kind, "patch")
-        return answer
+        where = resource(kind).path(namespace, name)
+        return await self._patch(kind, where, patch, "application/merge-patch+json", FIELD_MANAGER)
 
     async def json_patch(
         self,
@@ -173,15 +165,12 @@ class Cluster:
         *,
         manager: str = FIELD_MANAGER,
     ) -> Object:
-        where = resource(kind)
-        answer = await self._call(
-            "PATCH",
-            where.path(namespace, name),
-            query={"fieldManager": manager},
-            body=patch,
-            content_type="application/json-patch+json",
-        )
-        self._hooks.wrote(where.kind, "patch")
+        where = resource(kind).path(namespace, name)
+        return await self._patch(kind, where, patch, "application/json-patch+json", manager)
+
+    async def _patch(self, kind: str, path: str, patch: Body, content_type: str, manager: str) -> Object:
+        answer = await self._call("PATCH", path, query={"fieldManager": manager}, body=patch, content_type=content_type)
+        self._hooks.wrote(resource(kind).kind, "patch")
         return answer
 
     # --- the wire ---

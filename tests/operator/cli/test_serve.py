@@ -14,8 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.operator.cli.files import EXAMPLES, ROOT, document, written
 from tests.speech import audio, judge
 from tests.speech.sentences import HARVARD
@@ -24,10 +22,6 @@ PATIENCE = 120  # seconds; torch is imported twice, on a busy machine
 COMMAND = [sys.executable, "-m", "voxraga_operator.cli", "serve", "--port", "0"]
 EXAMPLE = str(EXAMPLES / "voicemodel.yaml")
 SENTENCE = HARVARD[13]
-
-needs_the_demo_voice = pytest.mark.skipif(
-    not (ROOT / "runtime/voxraga_runtime/voices/demo/model.pth").is_file(), reason="the demo voice is not here"
-)
 
 
 def environment(folder: Path, **more: str) -> dict[str, str]:
@@ -107,7 +101,6 @@ def spoken(url: str, **body: str) -> bytes:
         return bytes(answer.read())
 
 
-@needs_the_demo_voice
 def test_the_example_is_served_and_the_second_start_fetches_nothing(tmp_path: Path) -> None:
     with served(tmp_path) as first:
         with urllib.request.urlopen(f"{first.url}/ready", timeout=PATIENCE) as ready:
