@@ -19,6 +19,10 @@ GRACE = 15
 """Seconds that a pod has beyond its drain timeout; the contract with the runtime names them."""
 PRE_STOP = 5
 """Seconds in which a pod that is going still answers, until every node knows that it is going."""
+SETTLE = 5
+"""Seconds that a pod must have been ready before it counts as available: until every node sends requests to it. Without
+them the Service refuses connections for a moment after the first pod is ready, and after a rollout's last step.
+"""
 
 _STRATEGIES = {
     "Surge": {"maxSurge": 1, "maxUnavailable": 0},
@@ -32,6 +36,7 @@ def deployment(model: VoiceModel, template: dict[str, Any], *, replicas: int | N
         {
             "selector": {"matchLabels": labels.selector_labels(model, "server")},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": _STRATEGIES[model.spec.rollout.strategy]},
+            "minReadySeconds": SETTLE,
             "revisionHistoryLimit": 3,
             # Longer than the startup probe waits: a slow load is no failed rollout.
             "progressDeadlineSeconds": 1200,
