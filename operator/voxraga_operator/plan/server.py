@@ -75,7 +75,7 @@ def rollout(context: Context, planned: ServerPlan) -> Rollout:
     current = _is_current(found, planned) and status.get("observedGeneration") == found["metadata"].get("generation")
     replicas, updated = _count(status, "replicas"), _count(status, "updatedReplicas")
     newest = pods.newest_generation(context.server_pods)
-    cause = pods.first_cause([pod for pod in newest if not pods.is_ready(pod)])
+    cause = pods.first_cause([pod for pod in newest if not pods.is_ready(pod)], context.observed.warnings)
     return Rollout(
         exists=True,
         current=current,

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from voxraga_operator.api.voicemodel import VoiceModel
-from voxraga_operator.plan import labels, names
+from voxraga_operator.plan import labels, names, pods
 from voxraga_operator.plan.accelerator import accelerator
 from voxraga_operator.plan.conditions import Facts
 from voxraga_operator.plan.context import Context, complete
@@ -73,6 +73,8 @@ def _requeue_after(facts: Facts, kept: StorePlan, fetched: FetchPlan) -> timedel
     waits.append(SOON if kept.release or kept.delete else None)
     waits.append(LOOK_AGAIN if kept.trouble and kept.stalled else None)
     waits.append(LOOK_AGAIN if not facts.accelerator.status else None)
+    # A pod whose volume can't be mounted does not change: no event leads here.
+    waits.append(LOOK_AGAIN if any(pods.held_up(pod) for pod in facts.context.observed.pods) else None)
     return min((wait for wait in waits if wait is not None), default=None)
 
 
