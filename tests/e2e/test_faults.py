@@ -127,18 +127,18 @@ def test_a_volume_that_no_node_can_mount_is_told(kube: Kube) -> None:
             "resources": {"requests": size},
         },
     }
-    kube.apply(volume, claim, voicemodel("unmountable", store={"existingClaim": "gone"}))
+    model = voicemodel("unmountable", source={"builtin": {"name": "demo"}}, store={"existingClaim": "gone"})
+
+    def told() -> bool:
+        seen = condition(kube.get("voicemodel", "unmountable"), "ModelStored")
+        return seen.get("reason") == "FailedMount" and "/voxraga/not/there" in seen["message"]
+
     try:
-
-        def told() -> bool:
-            seen = condition(kube.get("voicemodel", "unmountable"), "ModelStored")
-            return seen.get("reason") == "FailedMount" and "/voxraga/not/there" in seen["message"]
-
+        kube.apply(volume, claim, model)
         kube.until("ModelStored=False FailedMount", told, seconds=120)
     finally:
-        kube("delete", "voicemodel", "unmountable", "--wait=true")
-        kube("delete", "pvc", "gone", "--wait=true")
-        kube("delete", "pv", "voxraga-e2e-gone", "--wait=true")
+        for kind, name in (("voicemodel", "unmountable"), ("pvc", "gone"), ("pv", "voxraga-e2e-gone")):
+            kube("delete", kind, name, "--wait=true", "--ignore-not-found")
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
