@@ -21,7 +21,7 @@ from voxraga_operator.api.common import (
 )
 
 Voice = Annotated[str, Field(min_length=1, max_length=128)]
-ModelName = Annotated[str, Field(min_length=1, max_length=128)]
+ModelName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Pronunciation = Annotated[str, Field(min_length=1, max_length=128)]
 
 
@@ -57,14 +57,14 @@ class Wyoming(Part):
 
 
 class Models(Part):
-    """The models that a server has loaded beside its own, where serving.uploads lets users bring some."""
+    """The models that a server has loaded: its own and, with serving.uploads, those that users brought."""
 
     max_loaded: Annotated[int, Field(ge=1, le=64)] | None = None
-    """Models that are loaded at the same time; the one unused for longest makes room."""
+    """Models that are loaded at the same time, the server's own included; the one unused for longest makes room."""
     memory: Annotated[Quantity, quantity_between("64Mi", "1Ti")] | None = None
     """Memory that all of them may take together, such as "6Gi"."""
     preload: Annotated[tuple[ModelName, ...], Field(max_length=64, json_schema_extra=set_list())] = ()
-    """Models that are loaded when the server starts."""
+    """Uploaded models that are loaded when the server starts."""
     idle_timeout: Annotated[GoDuration, Field(json_schema_extra=between("1s", "168h"))] | None = None
     """For how long a model may go unused until it is unloaded."""
 
