@@ -59,8 +59,19 @@ class Wyoming(Part):
 class Models(Part):
     """The models that a server has loaded: its own and, with serving.uploads, those that users brought."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "!has(self.preload) || size(self.preload) < (has(self.maxLoaded) ? self.maxLoaded : 3)",
+                "preload must name fewer models than maxLoaded (3 where it is not given), which counts the own one too",
+            )
+        )
+    )
+
     max_loaded: Annotated[int, Field(ge=1, le=64)] | None = None
-    """Models that are loaded at the same time, the server's own included; the one unused for longest makes room."""
+    """Models that are loaded at the same time, the own one included; 3 where it is not given. The one that was unused
+    for longest makes room.
+    """
     memory: Annotated[Quantity, quantity_between("64Mi", "1Ti")] | None = None
     """Memory that all of them may take together, such as "6Gi"."""
     preload: Annotated[tuple[ModelName, ...], Field(max_length=64, json_schema_extra=set_list())] = ()
@@ -80,6 +91,16 @@ class Uploads(Part):
 
 class Serving(Part):
     """Limits and defaults of the server."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "!has(self.models) || !has(self.models.preload) || size(self.models.preload) == 0"
+                " || self.uploads.enabled",
+                "models.preload names uploaded models: set uploads.enabled",
+            )
+        )
+    )
 
     max_concurrency: Annotated[int, Field(ge=1, le=256)] | None = None
     """Syntheses that one pod runs at the same time; sized from the CPU limit where it is not given."""

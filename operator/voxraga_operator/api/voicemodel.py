@@ -32,8 +32,8 @@ class VoiceModelSpec(Part):
                 field_path=".source",
             ),
             rule(
-                "self.task != 'SpeechToText' || !self.serving.wyoming.enabled",
-                "serving.wyoming is for models that speak: leave it off with task SpeechToText",
+                "self.task != 'SpeechToText' || !(self.serving.wyoming.enabled || self.serving.uploads.enabled)",
+                "serving.wyoming and serving.uploads are for models that speak: leave them off with task SpeechToText",
                 field_path=".serving",
             ),
             rule(

@@ -25,11 +25,12 @@ PASSED_ON = frozenset(
 )
 """The fetch's settings that tell of this machine's network and not of the VoiceModel (docs/store.md)."""
 
-WITHOUT_KEYS = {
+_WITHOUT_KEYS = {
     "VOXRAGA_API_KEYS_PATH": "spec.access.apiKeys: only a cluster has its Secret; give a file or folder by --api-keys",
     "VOXRAGA_UPLOADS_PATH": "spec.serving.uploads: without keys (--api-keys) nobody may bring models",
 }
 """Variables that have no value where no keys are given, and what to say of them."""
+_WITHOUT_UPLOADS = ("VOXRAGA_UPLOADS_MAX_BYTES", "VOXRAGA_MODELS_PRELOAD")
 
 _REFERENCE = re.compile(r"\$(?:\$|\((?P<name>[^)]*)\))")
 
@@ -68,8 +69,8 @@ def process(workload: Manifest, folders: Folders, own: Mapping[str, str] | None 
     values, left_out = _values(container.get("env") or [], folders)
     mounts = _mounts(pod, container, folders)
     if folders.api_keys is None:
-        left_out += [told for name, told in WITHOUT_KEYS.items() if values.pop(name, None)]
-        values.pop("VOXRAGA_UPLOADS_MAX_BYTES", None)
+        left_out += [told for name, told in _WITHOUT_KEYS.items() if values.pop(name, None)]
+        values = {name: value for name, value in values.items() if name not in _WITHOUT_UPLOADS}
     mapped = {name: _mapped(value, mounts) for name, value in values.items()}
     return Process(
         command=(*RUNTIME, *container["args"]),

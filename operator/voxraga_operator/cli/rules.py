@@ -98,8 +98,12 @@ def _sources_of_the_task(_: re.Match[str]) -> Predicate:
     return lambda spec: spec["task"] != "SpeechToText" or not {"catalog", "builtin"} & spec["source"].keys()
 
 
-def _wyoming_speaks(_: re.Match[str]) -> Predicate:
-    return lambda spec: spec["task"] != "SpeechToText" or not spec["serving"]["wyoming"]["enabled"]
+def _hears_only(_: re.Match[str]) -> Predicate:
+    def holds(spec: Any) -> bool:
+        serving = spec["serving"]
+        return spec["task"] != "SpeechToText" or not (serving["wyoming"]["enabled"] or serving["uploads"]["enabled"])
+
+    return holds
 
 
 def _ports_differ(_: re.Match[str]) -> Predicate:
@@ -108,6 +112,14 @@ def _ports_differ(_: re.Match[str]) -> Predicate:
         return not wyoming["enabled"] or wyoming["port"] not in (8080, spec["service"]["port"])
 
     return holds
+
+
+def _preload_leaves_room(found: re.Match[str]) -> Predicate:
+    return lambda models: len(models.get("preload", ())) < models.get("maxLoaded", int(found["otherwise"]))
+
+
+def _preload_needs_uploads(_: re.Match[str]) -> Predicate:
+    return lambda serving: not serving.get("models", {}).get("preload") or serving["uploads"]["enabled"]
 
 
 def _uploads_need_keys(_: re.Match[str]) -> Predicate:
@@ -164,10 +176,24 @@ _TWINS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], Predicate]], ...]
             re.escape("self.task != 'SpeechToText' || !(has(self.source.catalog) || has(self.source.builtin))"),
             _sources_of_the_task,
         ),
-        (re.escape("self.task != 'SpeechToText' || !self.serving.wyoming.enabled"), _wyoming_speaks),
+        (
+            re.escape("self.task != 'SpeechToText' || !(self.serving.wyoming.enabled || self.serving.uploads.enabled)"),
+            _hears_only,
+        ),
         (
             re.escape("!self.serving.wyoming.enabled || !(self.serving.wyoming.port in [8080, self.service.port])"),
             _ports_differ,
+        ),
+        (
+            rf"!{_HAS} \|\| size\(self\.preload\) < \({_HAS} \? self\.maxLoaded : (?P<otherwise>\d+)\)",
+            _preload_leaves_room,
+        ),
+        (
+            re.escape(
+                "!has(self.models) || !has(self.models.preload) || size(self.models.preload) == 0"
+                " || self.uploads.enabled"
+            ),
+            _preload_needs_uploads,
         ),
         (re.escape("!self.serving.uploads.enabled || has(self.access.apiKeys)"), _uploads_need_keys),
         (r"self\.(?P<low>\w+) <= self\.(?P<high>\w+)", _ordered),

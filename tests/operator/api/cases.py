@@ -197,9 +197,15 @@ CEL: list[Pair] = [
     ),
     Pair(
         id="what hears has no Wyoming",
-        rule="serving.wyoming is for models that speak",
+        rule="serving.wyoming and serving.uploads are for models that speak",
         good={**WHISPER, **_serving(wyoming={"enabled": False})},
         bad={**WHISPER, **_serving(wyoming={"enabled": True})},
+    ),
+    Pair(
+        id="what hears takes no uploads",
+        rule="serving.wyoming and serving.uploads are for models that speak",
+        good={**KEYS, **UPLOADS},
+        bad={**WHISPER, **KEYS, **UPLOADS},
     ),
     Pair(
         id="the server's port is taken",
@@ -219,6 +225,24 @@ CEL: list[Pair] = [
         rule="words must be 1 to 64 characters long",
         good=_serving(lexicon={"Kubernetes": "koo-ber-net-eez", "a" * 64: "/a/"}),
         bad=_serving(lexicon={"a" * 65: "/a/"}),
+    ),
+    Pair(
+        id="models to preload were uploaded",
+        rule="models.preload names uploaded models",
+        good={**KEYS, **_serving(models={"preload": ["anna"]}, uploads={"enabled": True})},
+        bad={**KEYS, **_serving(models={"preload": ["anna"]})},
+    ),
+    Pair(
+        id="the server's own model needs room",
+        rule="preload must name fewer models than maxLoaded",
+        good={**KEYS, **_serving(models={"preload": ["a", "b"]}, uploads={"enabled": True})},
+        bad={**KEYS, **_serving(models={"preload": ["a", "b", "c"]}, uploads={"enabled": True})},
+    ),
+    Pair(
+        id="room that is given counts",
+        rule="preload must name fewer models than maxLoaded",
+        good={**KEYS, **_serving(models={"preload": ["a"], "maxLoaded": 2}, uploads={"enabled": True})},
+        bad={**KEYS, **_serving(models={"preload": ["a"], "maxLoaded": 1}, uploads={"enabled": True})},
     ),
     Pair(
         id="a recording's size",

@@ -86,7 +86,7 @@ def test_the_same_settings_here_as_in_a_pod() -> None:
 def test_without_keys_nobody_is_asked_for_one_and_nobody_may_upload() -> None:
     found = made(serving=MORE, access=ACCESS)
     serve = process(found.deployment, Folders(store=STORE))
-    missing = {"VOXRAGA_API_KEYS_PATH", "VOXRAGA_UPLOADS_PATH", "VOXRAGA_UPLOADS_MAX_BYTES"}
+    missing = {"VOXRAGA_API_KEYS_PATH", "VOXRAGA_UPLOADS_PATH", "VOXRAGA_UPLOADS_MAX_BYTES", "VOXRAGA_MODELS_PRELOAD"}
     assert not missing & serve.environment.keys()
     assert serve.environment["VOXRAGA_RATE_LIMIT_PER_MINUTE"] == "60"
     assert [told.partition(":")[0] for told in serve.left_out] == ["spec.access.apiKeys", "spec.serving.uploads"]
