@@ -115,6 +115,20 @@ def autoscaling_verdict(context: Context) -> Verdict | None:
     return Verdict(status=True, reason="Active", message=f"the HorizontalPodAutoscaler keeps {bounds} pods")
 
 
+def api_keys(context: Context) -> Verdict | None:
+    """What keeps pods from starting though nothing is wrong with them: a volume that can't be mounted shows in no pod's
+    status, only in events. None where the Secret is there, or may not be asked for.
+    """
+    keys = context.model.spec.access.api_keys
+    if keys is None or context.observed.secrets.get(keys.secret_name, False):
+        return None
+    message = (
+        f"spec.access.apiKeys.secretName names Secret {keys.secret_name}, which does not exist: make it, or name"
+        " another; until then no server pod starts"
+    )
+    return no("SecretNotFound", message)
+
+
 def _inactive(context: Context, condition: dict[str, Any]) -> Verdict:
     if "metrics.k8s.io" not in context.observed.api_groups:
         return no("MetricsUnavailable", "the cluster has no metrics.k8s.io: install metrics-server")

@@ -83,7 +83,10 @@ def architecture(config: dict[str, Any], label: str, allowed: frozenset[str]) ->
         _require(_name(config["generator_model"]), allowed, f"{label}: generator_model")
     model = config.get("model", config.get("generator_model"))
     if model is None:
-        raise StoreError("InvalidModel", f"{label} has no key 'model': it is not a config of coqui-tts")
+        hears = (
+            "; a Whisper model is served with spec.task SpeechToText" if config.get("model_type") == "whisper" else ""
+        )
+        raise StoreError("InvalidModel", f"{label} has no key 'model': it is not a config of coqui-tts{hears}")
     return _name(model)
 
 

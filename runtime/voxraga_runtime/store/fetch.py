@@ -11,7 +11,7 @@ import structlog
 from voxraga_runtime.common import logs
 from voxraga_runtime.common.termination import LIMIT, write_termination_message
 
-from . import archive, disk, gate, manifest, settings, sources
+from . import archive, disk, gate, manifest, settings, sources, whisper
 from .download import Downloader, Progress
 from .errors import StoreError
 from .http import Http
@@ -64,7 +64,7 @@ def _fetch(store: Store, chosen: settings.Settings) -> manifest.Manifest:
         bundle = store.work / "bundle"
         gate.clear(bundle)
         _fill(bundle / manifest.FILES, listing, store, http)
-    model = gate.admit(bundle / manifest.FILES, listing, chosen.accepted_licenses)
+    model = _admit(bundle / manifest.FILES, listing, chosen)
     files = manifest.describe(bundle / manifest.FILES)
     digest = manifest.digest_of(files)
     content = manifest.Manifest(
@@ -79,6 +79,12 @@ def _fetch(store: Store, chosen: settings.Settings) -> manifest.Manifest:
     store.publish(bundle, content)
     log.info("published", key=store.key, digest=digest, bytes=content.bytes, files=len(files))
     return content
+
+
+def _admit(files: Path, listing: Listing, chosen: settings.Settings) -> manifest.ModelInfo:
+    if chosen.task == "SpeechToText":
+        return whisper.admit(files, listing)
+    return gate.admit(files, listing, chosen.accepted_licenses)
 
 
 def _fill(files: Path, listing: Listing, store: Store, http: Http) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from . import config as configs
-from . import pickles
+from . import pickles, references
 from .errors import StoreError
 from .listing import Listing
 from .manifest import ModelInfo
@@ -13,6 +13,8 @@ from .manifest import ModelInfo
 DEFAULT_VOICE = "default"
 """The one voice of a model that does not name any."""
 XTTS_SPEAKERS = "speakers_xtts.pth"
+VOICES = "voices"
+"""Folder of a model that clones: a folder with recordings for each further voice."""
 
 
 def describe(
@@ -78,7 +80,8 @@ def languages(folder: Path, config: dict[str, Any]) -> list[str]:
 def voices(folder: Path, config: dict[str, Any], architecture: str) -> list[str]:
     """The speakers in the model's own order, from where coqui-tts would take them."""
     if architecture == "xtts":
-        return list(_names(folder / XTTS_SPEAKERS)) if (folder / XTTS_SPEAKERS).is_file() else []
+        own = _names(folder / XTTS_SPEAKERS) if (folder / XTTS_SPEAKERS).is_file() else {}
+        return list(own | dict.fromkeys(path.name for path in references.folders(folder / VOICES)))
     switches = {key for key, value, _ in configs.walk(config) if value is True}
     if "use_speaker_embedding" in switches:
         listed = config.get("speakers")

@@ -34,8 +34,8 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
 class Served:
     """The running command."""
 
-    def __init__(self, folder: Path) -> None:
-        command = [*COMMAND, "-f", EXAMPLE]
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        command = [*COMMAND, *(arguments or ("-f", EXAMPLE))]
         self.process = subprocess.Popen(
             command, env=environment(folder), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
@@ -79,8 +79,8 @@ class Served:
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[Served]:
-    running = Served(folder)
+def served(folder: Path, *arguments: str) -> Iterator[Served]:
+    running = Served(folder, *arguments)
     try:
         yield running
     finally:

@@ -1,14 +1,22 @@
 """`voxraga serve` for real: the demo voice fetched, served, heard, stopped, and served again without a fetch."""
 
+import io
+import json
 import re
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
+import wave
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from tests.operator.cli.files import document, written
 from tests.operator.cli.served import COMMAND, PATIENCE, environment, served, spoken
+from tests.runtime.server.whisper import whisper
 from tests.speech import audio, judge
 from tests.speech.sentences import HARVARD
 
@@ -41,6 +49,52 @@ def test_the_example_is_served_and_the_second_start_fetches_nothing(tmp_path: Pa
     assert "demo: verified, not fetched again" in "\n".join(second.said)
     assert "published" not in [line["message"] for line in second.logged]
     assert model.stat().st_ino == stamp
+
+
+def heard(url: str, recording: bytes, **headers: str) -> tuple[int, dict[str, Any]]:
+    """As the line that the command says to type: one multipart field with the recording."""
+    head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="speech.wav"\r\n\r\n'
+    sent = {"Content-Type": "multipart/form-data; boundary=x", **headers}
+    asked = urllib.request.Request(f"{url}/v1/audio/transcriptions", head + recording + b"\r\n--x--\r\n", sent)
+    try:
+        with urllib.request.urlopen(asked, timeout=PATIENCE) as answer:
+            return answer.status, json.loads(answer.read())
+    except urllib.error.HTTPError as refusal:
+        with refusal:
+            return refusal.code, json.loads(refusal.read())
+
+
+def test_a_model_that_hears_is_served_with_keys(tmp_path: Path) -> None:
+    whisper(tmp_path / "shelf")
+    (tmp_path / "keys").write_text("# one a line\nsecret\n")
+    spec = {
+        "task": "SpeechToText",
+        "source": {"persistentVolumeClaim": {"claimName": "shelf", "path": "files"}},
+        "access": {"apiKeys": {"secretName": "keys"}},
+    }
+    arguments = ("-f", written(tmp_path, document("scribe", **spec)), "--claim", f"shelf={tmp_path / 'shelf'}")
+    with served(tmp_path, *arguments, "--api-keys", str(tmp_path / "keys")) as running:
+        recording = wav(2.0)
+        assert heard(running.url, recording)[0] == 401
+        status, answer = heard(running.url, recording, **{"X-API-Key": "secret"})
+        assert status == 200, answer
+        assert isinstance(answer["text"], str)
+        assert running.stop() == 0
+    store = tmp_path / "voxraga" / "default" / "scribe"
+    (model,) = (store / "models").iterdir()
+    assert json.loads((model / "manifest.json").read_text())["model"]["architecture"] == "whisper"
+    assert '/v1/audio/transcriptions -H "X-API-Key: $KEY" -F file=@recording.wav' in "\n".join(running.said)
+
+
+def wav(seconds: float) -> bytes:
+    noise = (3000 * np.random.default_rng(1).standard_normal(round(seconds * 16000))).astype("<i2")
+    out = io.BytesIO()
+    with wave.open(out, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16000)
+        file.writeframes(noise.tobytes())
+    return out.getvalue()
 
 
 def run(folder: Path, *arguments: str, **more: str) -> "subprocess.CompletedProcess[str]":

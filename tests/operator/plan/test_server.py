@@ -77,6 +77,64 @@ def test_a_pod_that_its_node_can_not_start_says_what_for(
     assert (world.plan().requeue_after is not None) == held  # no event will tell of what the node does next
 
 
+KEYS = {"apiKeys": {"secretName": "keys"}}
+
+
+def test_missing_keys_are_named_and_waited_for() -> None:
+    world = stored(access=KEYS)
+    world.roll_out(ready=0)
+    world.settle()
+    assert world.says("Ready") == ("False", "SecretNotFound")
+    assert world.says("Stalled") == ("True", "SecretNotFound")
+    assert "spec.access.apiKeys.secretName names Secret keys" in world.condition("Ready")["message"]
+    assert world.model.status["phase"] == "Failed"
+    assert world.plan().requeue_after == timedelta(seconds=30), "no event tells that it is there"
+    world.secrets = {"keys": True}
+    world.settle()
+    assert world.says("Ready") == ("False", "Starting")
+    assert world.plan().requeue_after is None
+    world.roll_out()
+    world.settle()
+    assert world.says("Ready") == ("True", "Serving")
+    assert world.says("Stalled")[0] == "False"
+
+
+def test_keys_that_go_missing_stop_no_pod_that_runs() -> None:
+    world = stored(access=KEYS)
+    world.secrets = {"keys": True}
+    world.roll_out()
+    world.settle()
+    world.secrets = {}
+    world.settle()
+    assert world.says("Ready") == ("True", "Serving")
+    assert world.says("Degraded") == ("True", "SecretNotFound")
+    assert world.says("Stalled")[0] == "False"
+
+
+def test_pods_without_the_keys_that_are_asked_for_serve_on() -> None:
+    """A rollout that surges: nothing is served anew before the Secret is there, and what is served is not as wished."""
+    world = serving()
+    world.change(access=KEYS)
+    world.settle()
+    assert world.says("Ready") == ("False", "SecretNotFound")
+    assert world.says("Degraded") == ("True", "SecretNotFound")
+    assert world.model.status["phase"] == "Degraded"
+
+
+def test_scaled_to_zero_nothing_has_to_be_done_about_keys() -> None:
+    world = stored(access=KEYS, replicas=0)
+    assert world.says("Ready") == ("False", "ScaledToZero")
+    assert world.says("Stalled")[0] == "False"
+
+
+@pytest.mark.parametrize(("task", "proof"), [("TextToSpeech", "speak"), ("SpeechToText", "listen")])
+def test_a_start_ends_with_a_proof(task: str, proof: str) -> None:
+    world = stored(task=task, source={"huggingFace": {"repo": "a/b"}})
+    world.roll_out(ready=0)
+    world.settle()
+    assert f"load the model and {proof}" in world.condition("Ready")["message"]
+
+
 def test_a_ready_model_whose_pods_crash_loses_ready() -> None:
     world = serving(replicas=2)
     world.roll_out(ready=1)

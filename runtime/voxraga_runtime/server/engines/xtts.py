@@ -22,7 +22,7 @@ from TTS.tts.models import xtts as coqui
 from voxraga_runtime.common.errors import StartupError
 from voxraga_runtime.server.engines.base import Cancelled, Capabilities, Chunk, FloatArray, Utterance, Voice
 from voxraga_runtime.server.engines.bundle import Bundle
-from voxraga_runtime.server.engines.references import Reference, find_references
+from voxraga_runtime.store.references import Reference, find_references
 
 logging.getLogger("TTS").setLevel(logging.ERROR)  # it logs the texts
 

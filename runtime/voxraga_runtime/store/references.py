@@ -41,14 +41,23 @@ class UnusableVoiceError(Exception):
 def find_references(folder: Path, rate: int) -> list[Reference]:
     """The usable voices below `folder` in order of their names; the others are named in the log and left out."""
     found = []
-    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if not path.is_dir() or path.name.startswith("."):
-            continue
+    for path in folders(folder):
         try:
             found.append(read_reference(path, rate))
         except UnusableVoiceError as error:
             log.warning("voice left out", voice=path.name, error=str(error))
     return found
+
+
+def folders(folder: Path) -> list[Path]:
+    """Where the voices below `folder` are, in order of their names."""
+    found = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [path for path in found if path.is_dir() and not path.name.startswith(".")]
+
+
+def check(folder: Path) -> list[str]:
+    """The names of the voices below `folder`. Raises UnusableVoiceError for the first that is none."""
+    return [read_reference(path, LOWEST_RATE).name for path in folders(folder)]
 
 
 def read_reference(folder: Path, rate: int) -> Reference:
