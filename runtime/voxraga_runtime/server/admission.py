@@ -8,7 +8,8 @@ from typing import Any, Self
 
 from voxraga_runtime.common.errors import ClientGone, Overloaded, Unavailable
 
-SMOOTHING = 0.2  # weight of the newest request in the mean service time
+SMOOTHING = 0.05  # weight of the newest request in the mean service time, once twenty were measured
+HOPE = 0.5  # of the timeout: who would wait longer is told at once, for the estimate may be wrong by a factor of two
 LONGEST_RETRY = 60  # seconds; a client that is told more goes away for good
 
 
@@ -35,7 +36,8 @@ class Lease:
 class Admission:
     """First come, first served. All methods belong to the event loop's thread.
 
-    `slots` requests run at once, `depth` more may wait, each at most `timeout` seconds.
+    `slots` requests run at once, `depth` more may wait, each at most `timeout` seconds. Nobody waits in vain: once
+    service times are known, the queue is full where it would take too long, too.
     """
 
     def __init__(self, slots: int, depth: int, timeout: float) -> None:
@@ -44,6 +46,7 @@ class Admission:
         self._timeout = timeout
         self._queue: deque[asyncio.Future[None]] = deque()
         self._mean_seconds = 1.0  # of service, until the first one was measured
+        self._measured = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self.running = 0
@@ -56,16 +59,26 @@ class Admission:
 
     @property
     def full(self) -> bool:
-        return self.running >= self.slots and self.waiting >= self._depth
+        return self.running >= self.slots and (self.waiting >= self._depth or self._in_vain)
+
+    @property
+    def _in_vain(self) -> bool:
+        """Whether one more would hardly get a slot in time; the next one for each slot may always try."""
+        known = self._measured > 0 and self.waiting >= self.slots
+        return known and self._expected_wait() > HOPE * self._timeout
+
+    def _expected_wait(self) -> float:
+        """Seconds until a request sent now would probably get a slot, from the service times so far."""
+        return (self.waiting + 1) * self._mean_seconds / self.slots
 
     def retry_after(self) -> int:
-        """Seconds until a request sent now would probably get a slot, from the service times so far."""
-        ahead = self.waiting + 1
-        return max(1, min(LONGEST_RETRY, math.ceil(ahead * self._mean_seconds / self.slots)))
+        """The expected wait as whole seconds, for Retry-After."""
+        return max(1, min(LONGEST_RETRY, math.ceil(self._expected_wait())))
 
     def observe(self, seconds: float) -> None:
         """Tell how long a request kept its slot."""
-        self._mean_seconds += SMOOTHING * (seconds - self._mean_seconds)
+        self._measured += 1
+        self._mean_seconds += max(SMOOTHING, 1 / self._measured) * (seconds - self._mean_seconds)
 
     async def acquire(self, gone: asyncio.Event) -> Lease:
         """Wait for a slot while the client is there (`gone` not set).

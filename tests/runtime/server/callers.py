@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+import httpx2  # the official client's
 import numpy as np
 import openai
+from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
 from tests.speech.audio import Mono, read, read_pcm
@@ -40,7 +42,7 @@ class BrokenOffError(Exception):
 
 def openai_client(url: str) -> openai.OpenAI:
     """The official client, which tries nothing twice: a test wants to see what happened."""
-    plain = httpx.Client(verify=False, timeout=PATIENCE)  # loading certificates takes longer than most answers
+    plain = openai.DefaultHttpxClient(verify=False, timeout=PATIENCE)  # certificates take longer than most answers
     return openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, http_client=plain)
 
 
@@ -58,14 +60,17 @@ def _whole(url: str, call: Call) -> Iterator[bytes]:
 
 
 def _streamed(url: str, call: Call) -> Iterator[bytes]:
-    with openai_client(url) as client, client.audio.speech.with_streaming_response.create(
-        model="gpt-4o-mini-tts",
-        input=call.text,
-        voice=call.voice,
-        speed=call.speed,
-        response_format=call.format,  # type: ignore[arg-type]
-        extra_body={"seed": call.seed, "stream": True},
-    ) as answer:
+    with (
+        openai_client(url) as client,
+        client.audio.speech.with_streaming_response.create(
+            model="gpt-4o-mini-tts",
+            input=call.text,
+            voice=call.voice,
+            speed=call.speed,
+            response_format=call.format,  # type: ignore[arg-type]
+            extra_body={"seed": call.seed, "stream": True},
+        ) as answer,
+    ):
         yield from answer.iter_bytes(1024)
 
 
@@ -123,7 +128,7 @@ WAYS: dict[str, Callable[[str, Call], Iterator[bytes]]] = {
     "native": _native,
     "websocket": _websocket,
 }
-REFUSALS = (openai.APIError, httpx.HTTPError, BrokenOffError)
+REFUSALS = (openai.APIError, httpx2.HTTPError, httpx.HTTPError, WebSocketException, BrokenOffError)
 """What an answer that failed looks like to these clients."""
 
 

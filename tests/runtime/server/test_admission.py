@@ -111,7 +111,7 @@ async def test_cancelled_waiter_leaves_nothing_behind() -> None:
 
 
 async def test_retry_after_follows_the_service_time() -> None:
-    admission = Admission(slots=2, depth=100, timeout=5)
+    admission = Admission(slots=2, depth=100, timeout=60)
     for _ in range(50):
         admission.observe(4.0)
     leases = [await admission.acquire(asyncio.Event()) for _ in range(2)]
@@ -122,6 +122,36 @@ async def test_retry_after_follows_the_service_time() -> None:
         task.cancel()
     for lease in leases:
         lease.release()
+
+
+async def test_nobody_waits_in_vain() -> None:
+    """Depth alone would let 100 wait, of whom 70 would be refused after 30 s: they hear it at once."""
+    admission = Admission(slots=2, depth=100, timeout=30)
+    admission.observe(2.0)
+    leases = [await admission.acquire(asyncio.Event()) for _ in range(2)]
+    waiting = [waiter(admission) for _ in range(16)]
+    await settle()
+    assert admission.waiting == 15  # the next one would have to hope for a slot in 16 s
+    with pytest.raises(Overloaded, match="15 requests wait") as caught:
+        await waiting.pop()
+    assert caught.value.retry_after == 16
+    for task in waiting:
+        task.cancel()
+    for lease in leases:
+        lease.release()
+
+
+async def test_slow_requests_may_still_wait_for_the_next_slot() -> None:
+    admission = Admission(slots=1, depth=100, timeout=30)
+    admission.observe(300.0)
+    first = await admission.acquire(asyncio.Event())
+    second = waiter(admission)
+    await settle()
+    assert admission.waiting == 1
+    with pytest.raises(Overloaded):
+        await admission.acquire(asyncio.Event())
+    first.release()
+    (await second).release()
 
 
 async def test_drain_admits_nobody_and_serves_who_waits() -> None:

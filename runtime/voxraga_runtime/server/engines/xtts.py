@@ -202,9 +202,7 @@ class XttsEngine:
             torch.manual_seed(utterance.seed + index)
             yield from self._stream(text, language, utterance, index, 1.0)
 
-    def _stream(
-        self, text: str, language: str, utterance: Utterance, index: int, speed: float
-    ) -> Iterator[FloatArray]:
+    def _stream(self, text: str, language: str, utterance: Utterance, index: int, speed: float) -> Iterator[FloatArray]:
         latent, speaker = self._latents[utterance.voice]
         config = self._model.config
         pieces = self._model.inference_stream(
