@@ -70,7 +70,7 @@ def calls(served: Served, count: int) -> list[Call]:
 
 
 def crowd(
-    url: str, asked: list[Call], one: Callable[[str, Call], Answer | None] = heard, after: Callable[[], None] = int
+    url: str, asked: list[Call], one: Callable[[str, Call], Answer | None] = heard, after: Callable[[], object] = int
 ) -> list[Answer | None]:
     """The answers to sixteen clients at once, while every tenth asks once more and leaves; `after` the half of them."""
     halfway = threading.Semaphore(0)
