@@ -146,7 +146,7 @@ def _report(figures: Figures, seen: Seen) -> str:
     lines += [
         "",
         f"Answers: {statuses}.",
-        f"Memory (RSS): {first} MiB at first, {last} at last, {most} at most; from second to last quarter {change:+.1f}.",
+        f"Memory (RSS): {first} MiB at first, {last} at last, {most} at most; second to last quarter {change:+.1f}.",
         f"Empty {figures.recovered:.2f} s after the crowd had left.",
     ]
     return "\n".join(lines)
