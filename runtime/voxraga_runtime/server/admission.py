@@ -8,20 +8,23 @@ from typing import Any, Self
 
 from voxraga_runtime.common.errors import ClientGone, Overloaded, Unavailable
 
-SMOOTHING = 0.2  # weight of the newest request in the mean service time
+FORGET = 0.05  # of what is known of service times, with each new one
+HOPE = 0.5  # of the timeout: who would wait longer is told at once, for the estimate may be wrong by a factor of two
 LONGEST_RETRY = 60  # seconds; a client that is told more goes away for good
 
 
 class Lease:
     """A worker's slot. `release()` may be called more than once; as a context manager it releases at the end."""
 
-    def __init__(self, admission: "Admission") -> None:
+    def __init__(self, admission: "Admission", size: float) -> None:
         self._admission: Admission | None = admission
+        self._size = size
 
     def release(self) -> None:
         if self._admission is not None:
             admission, self._admission = self._admission, None
             admission._release()  # noqa: SLF001 - the two classes are one thing
+            admission._load -= self._size  # noqa: SLF001
 
     def __enter__(self) -> Self:
         return self
@@ -35,7 +38,8 @@ class Lease:
 class Admission:
     """First come, first served. All methods belong to the event loop's thread.
 
-    `slots` requests run at once, `depth` more may wait, each at most `timeout` seconds.
+    `slots` requests run at once, `depth` more may wait, each at most `timeout` seconds. Nobody waits in vain: as soon
+    as it is known how long requests of what size take, the queue is full, too, where it holds too much work.
     """
 
     def __init__(self, slots: int, depth: int, timeout: float) -> None:
@@ -43,7 +47,8 @@ class Admission:
         self._depth = depth
         self._timeout = timeout
         self._queue: deque[asyncio.Future[None]] = deque()
-        self._mean_seconds = 1.0  # of service, until the first one was measured
+        self._load = 0.0  # sizes of all that run or wait
+        self._seconds, self._sizes = 0.0, 0.0  # of service, and what it was for; the newest count most
         self._idle = asyncio.Event()
         self._idle.set()
         self.running = 0
@@ -56,19 +61,28 @@ class Admission:
 
     @property
     def full(self) -> bool:
-        return self.running >= self.slots and self.waiting >= self._depth
+        return self.running >= self.slots and (self.waiting >= self._depth or self._in_vain)
+
+    @property
+    def _in_vain(self) -> bool:
+        """Whether one more would hardly get a slot in time; the next one for each slot may always try."""
+        return self.waiting >= self.slots and self._expected_wait() > HOPE * self._timeout
+
+    def _expected_wait(self) -> float:
+        """Seconds until a request sent now would probably get a slot; 0 until a service time is known."""
+        return self._load / self.slots * self._seconds / self._sizes if self._sizes else 0.0
 
     def retry_after(self) -> int:
-        """Seconds until a request sent now would probably get a slot, from the service times so far."""
-        ahead = self.waiting + 1
-        return max(1, min(LONGEST_RETRY, math.ceil(ahead * self._mean_seconds / self.slots)))
+        """The expected wait in whole seconds, for Retry-After."""
+        return max(1, min(LONGEST_RETRY, math.ceil(self._expected_wait())))
 
-    def observe(self, seconds: float) -> None:
-        """Tell how long a request kept its slot."""
-        self._mean_seconds += SMOOTHING * (seconds - self._mean_seconds)
+    def observe(self, seconds: float, size: float = 1.0) -> None:
+        """Tell how long a request of this size kept its slot."""
+        self._seconds += seconds - FORGET * self._seconds
+        self._sizes += size - FORGET * self._sizes
 
-    async def acquire(self, gone: asyncio.Event) -> Lease:
-        """Wait for a slot while the client is there (`gone` not set).
+    async def acquire(self, gone: asyncio.Event, *, size: float = 1.0) -> Lease:
+        """Wait for a slot while the client is there (`gone` not set). `size` is the work, in any unit that is kept to.
 
         Raises Overloaded (queue full), Unavailable (draining, or waited too long) and ClientGone.
         """
@@ -77,11 +91,17 @@ class Admission:
         if self.full:
             message = f"the queue is full: {self.waiting} requests wait and {self.running} run"
             raise Overloaded(message, retry_after=self.retry_after())
+        self._load += size
+        lease = Lease(self, size)
         if self.running < self.slots and not self._queue:
             self._begin()
-            return Lease(self)
-        await self._wait(gone)
-        return Lease(self)
+            return lease
+        try:
+            await self._wait(gone)
+        except BaseException:
+            self._load -= size
+            raise
+        return lease
 
     async def _wait(self, gone: asyncio.Event) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -43,7 +43,7 @@ def build_app(service: SpeechService, provenance: dict[str, Any] | None = None) 
         app.include_router(module.router)
         known |= {str(getattr(route, "path", "")) for route in module.router.routes}
     app.add_middleware(CurlIsJson)
-    text_limit = MINIMUM_BODY + BYTES_PER_CHARACTER * service.settings.max_text_length
+    text_limit = largest_text(service.settings)
     file_limit = MINIMUM_BODY + service.settings.max_audio_bytes
     app.add_middleware(BodyLimit, limit=text_limit, larger=dict.fromkeys(transcriptions.PATHS, file_limit))
     app.add_middleware(Guard, rules=_rules(service.settings, known))
@@ -52,6 +52,11 @@ def build_app(service: SpeechService, provenance: dict[str, Any] | None = None) 
     app.add_middleware(SecurityHeaders)
     app.add_middleware(Observed, metrics=service.metrics, draining=lambda: service.state is State.DRAINING)
     return app
+
+
+def largest_text(settings: ServerSettings) -> int:
+    """Bytes of the largest body or WebSocket message that may hold a text."""
+    return MINIMUM_BODY + BYTES_PER_CHARACTER * settings.max_text_length
 
 
 def _rules(settings: ServerSettings, known: set[str]) -> Rules:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import functools
 import os
+import resource
 import signal
 import socket
 import tempfile
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 import uvicorn
 
-from voxraga_runtime.common import logs
+from voxraga_runtime.common import connections, logs
 from voxraga_runtime.common.errors import StartupError
 from voxraga_runtime.common.metrics import ServerMetrics
 from voxraga_runtime.common.settings import ServerSettings, load_settings
@@ -38,7 +39,6 @@ KEEP_ALIVE = 120  # seconds; longer than what proxies and connection pools of cl
 LINGER = (
     1.0  # seconds after SIGTERM in which a late request still gets an answer (503): endpoints are updated with a delay
 )
-MESSAGE = 16 << 20  # bytes of one WebSocket message; routes are stricter
 GPU_BATCH = 16  # requests whose slices are decoded at once
 LAST_BYTES = 5  # seconds for responses that are made, but not yet sent
 
@@ -52,6 +52,7 @@ def main() -> int:
         return _report(error, None)
     logs.setup(settings.log_level)
     _keep_to_the_store()
+    _allow_connections()
     try:
         asyncio.run(_until_signalled(settings))
     except StartupError as error:
@@ -78,6 +79,13 @@ def _keep_to_the_store() -> None:
         os.environ.setdefault(name, value)
 
 
+def _allow_connections() -> None:
+    """As many open files as this process may have, where the shell that started it was more modest."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with contextlib.suppress(OSError, ValueError):  # the kernel's own limit may be lower
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 class _Server(uvicorn.Server):
     """uvicorn, but signals are ours: it would close the port at once, where a probe must still read 503."""
 
@@ -94,13 +102,13 @@ async def serve(
     settings: ServerSettings, stopping: asyncio.Event, make_engine: "Callable[[], Engine | Transcriber]"
 ) -> None:
     """Load and serve until `stopping` is set, then drain. Raises StartupError where the model can't be served."""
-    from voxraga_runtime.server.app import build_app  # noqa: PLC0415 - after _keep_to_the_store
+    from voxraga_runtime.server.app import build_app, largest_text  # noqa: PLC0415 - after _keep_to_the_store
     from voxraga_runtime.server.service import SpeechService  # noqa: PLC0415
     from voxraga_runtime.server.wyoming import WyomingServer  # noqa: PLC0415
 
     provenance = _provenance(settings.model_path)
     service = SpeechService(settings, ServerMetrics(), make_engine, lambda: _setup_thread(settings))
-    server = _Server(_uvicorn_config(build_app(service, provenance)))
+    server = _Server(_uvicorn_config(build_app(service, provenance), largest_text(settings)))
     listener = _listen(settings.host, settings.port, "VOXRAGA_PORT")
     wyoming = WyomingServer(service)
     if settings.wyoming_port is not None:
@@ -116,16 +124,16 @@ async def serve(
         service.close()
 
 
-def _uvicorn_config(app: "FastAPI") -> uvicorn.Config:
+def _uvicorn_config(app: "FastAPI", largest_message: int) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="h11",
+        http=connections.BoundedProtocol,
         loop="asyncio",
         log_config=None,
         access_log=False,
         proxy_headers=False,  # the door knows which proxies to believe; uvicorn would believe this machine
         ws="websockets-sansio",
-        ws_max_size=MESSAGE,
+        ws_max_size=largest_message,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=LAST_BYTES,
@@ -176,6 +184,7 @@ def _listen(host: str, port: int, variable: str) -> socket.socket:
     # asyncio does so for sockets whose protocol number is set, which Python's own listeners' is not: without it a
     # small answer waits 40 ms for the acknowledgement of its header
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(connections.UNREAD * 1000))
     return listener
 
 

@@ -185,7 +185,7 @@ class SpeechService:
         """Wait for a slot and put the work on it; the slot is free again when the worker is, not when the client is."""
         waited = time.perf_counter()
         try:
-            lease = await self.admission.acquire(gone)
+            lease = await self.admission.acquire(gone, size=speech.characters)
         except ClientGone:
             request.scope["state"]["client_gone"] = True
             raise
@@ -220,11 +220,11 @@ class SpeechService:
 
     def _record(self, measured: list[Rendered], speech: Speech, arrived: float) -> None:
         for result in measured:
-            self.admission.observe(result.work_seconds)
             self.metrics.audio_seconds.inc(result.audio_seconds)
             if result.first_audio_at is not None:
                 self.metrics.first_audio.observe(max(0.0, result.first_audio_at - arrived))
             if result.complete:
+                self.admission.observe(result.work_seconds, speech.characters)
                 self.metrics.characters.inc(speech.characters)
                 self.metrics.real_time_factor.observe(result.work_seconds / result.audio_seconds)
 

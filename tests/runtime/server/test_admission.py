@@ -111,17 +111,67 @@ async def test_cancelled_waiter_leaves_nothing_behind() -> None:
 
 
 async def test_retry_after_follows_the_service_time() -> None:
-    admission = Admission(slots=2, depth=100, timeout=5)
+    admission = Admission(slots=2, depth=100, timeout=60)
     for _ in range(50):
         admission.observe(4.0)
     leases = [await admission.acquire(asyncio.Event()) for _ in range(2)]
     waiting = [waiter(admission) for _ in range(9)]
     await settle()
-    assert admission.retry_after() == 20  # ten requests of 4 s on two workers
+    assert admission.retry_after() == 22  # eleven requests of 4 s on two workers
     for task in waiting:
         task.cancel()
     for lease in leases:
         lease.release()
+
+
+async def test_nobody_waits_in_vain() -> None:
+    """Depth alone would let 100 wait, of whom 70 would be refused after 30 s: they hear it at once."""
+    admission = Admission(slots=2, depth=100, timeout=30)
+    admission.observe(2.0)
+    leases = [await admission.acquire(asyncio.Event()) for _ in range(2)]
+    waiting = [waiter(admission) for _ in range(15)]
+    await settle()
+    assert admission.waiting == 14  # with those that run, 16 s of work
+    with pytest.raises(Overloaded, match="14 requests wait") as caught:
+        await waiting.pop()
+    assert caught.value.retry_after == 16
+    leases.pop().release()
+    (await waiting[0]).release()
+    await settle()
+    assert admission.retry_after() == 14
+    for task in waiting:
+        task.cancel()
+    for lease in leases:
+        lease.release()
+    await settle()
+    assert admission.retry_after() == 1
+
+
+async def test_work_counts_not_heads() -> None:
+    """One long text is as much as many short ones, however few were long so far."""
+    admission = Admission(slots=1, depth=100, timeout=30)
+    for _ in range(20):
+        admission.observe(0.2, size=20)
+    running = await admission.acquire(asyncio.Event(), size=2000)  # 20 s
+    patient = waiter(admission)
+    await settle()
+    with pytest.raises(Overloaded):
+        await admission.acquire(asyncio.Event(), size=20)
+    running.release()
+    (await patient).release()
+
+
+async def test_slow_requests_may_still_wait_for_the_next_slot() -> None:
+    admission = Admission(slots=1, depth=100, timeout=30)
+    admission.observe(300.0)
+    first = await admission.acquire(asyncio.Event())
+    second = waiter(admission)
+    await settle()
+    assert admission.waiting == 1
+    with pytest.raises(Overloaded):
+        await admission.acquire(asyncio.Event())
+    first.release()
+    (await second).release()
 
 
 async def test_drain_admits_nobody_and_serves_who_waits() -> None:

@@ -81,6 +81,12 @@ def test_seeds_voices_and_speed(engine: XttsEngine) -> None:
     assert len(samples(engine, speed=2.0)) == pytest.approx(len(first) / 2, rel=0.05)
 
 
+def test_a_single_token_is_too_short_to_be_faster(engine: XttsEngine) -> None:
+    """With this seed the model stops at once: coqui would leave nothing of it, and fail."""
+    said = {"text": ("Her letter crossed seven stones.",), "seed": 102}
+    np.testing.assert_array_equal(samples(engine, speed=1.5, **said), samples(engine, **said))
+
+
 def test_a_later_sentence_is_the_same_alone(engine: XttsEngine) -> None:
     made = chunks(engine, ("One.", "Two."))
     alone = samples(engine, text=("Two.",), seed=1)

@@ -190,6 +190,19 @@ class XttsEngine:
             yield Chunk(held, index)
 
     def _generate(self, text: str, language: str, utterance: Utterance, index: int) -> Iterator[FloatArray]:
+        begun = False
+        try:
+            for samples in self._stream(text, language, utterance, index, utterance.speed):
+                begun = True
+                yield samples
+        except RuntimeError:
+            if begun or utterance.speed <= 1:
+                raise
+            # of a single token, 46 ms, nothing would be left: coqui fails on that, so it is said as it is
+            torch.manual_seed(utterance.seed + index)
+            yield from self._stream(text, language, utterance, index, 1.0)
+
+    def _stream(self, text: str, language: str, utterance: Utterance, index: int, speed: float) -> Iterator[FloatArray]:
         latent, speaker = self._latents[utterance.voice]
         config = self._model.config
         pieces = self._model.inference_stream(
@@ -203,7 +216,7 @@ class XttsEngine:
             repetition_penalty=config.repetition_penalty,
             top_k=config.top_k,
             top_p=config.top_p,
-            speed=utterance.speed,
+            speed=speed,
             seed=(utterance.seed + index) % 2**32,  # its generator seeds torch by itself, with 0 unless told
         )
         for piece in pieces:
