@@ -27,6 +27,7 @@ from voxraga_runtime.server.engines.bundle import VOCODERS, Bundle
 from voxraga_runtime.server.engines.forward import infer_forward
 from voxraga_runtime.server.engines.griffinlim import GriffinLim
 from voxraga_runtime.server.engines.noise import OwnNoise
+from voxraga_runtime.server.engines.phonemes import phonemes_of, text_to_ids
 from voxraga_runtime.server.engines.tempo import at_speed, frames_rounded_up
 from voxraga_runtime.server.engines.words import align, token_symbols
 
@@ -86,6 +87,7 @@ class CoquiEngine:
             streaming="slice" if slicing else "sentence",
             max_batch=self._max_batch if slicing else 1,
             timestamps=self._family in TIMED,
+            phonemes=phonemes_of(self._model.tokenizer),
         )
 
     @property
@@ -157,7 +159,7 @@ class CoquiEngine:
 
     def _speak(self, index: int, sentence: str, utterance: Utterance, cancelled: Cancelled) -> Iterator[Chunk]:
         language = utterance.language or self.languages[0]
-        tokens = self._model.tokenizer.text_to_ids(sentence, language=language)
+        tokens = text_to_ids(self._model.tokenizer, sentence, language)
         if not tokens:
             return
         tokens += tokens[-1:] * max(0, SHORTEST - len(tokens))

@@ -120,7 +120,7 @@ class XttsEngine:
         for reference in find_references(bundle.root / "voices", REFERENCE_RATE):
             if reference.name not in own:  # the model's own names stay the model's
                 self._latents[reference.name] = self._of_recordings(reference, checkpoint)
-                voices.append(Voice(reference.name, reference.language, origin="recordings", license=reference.license))
+                voices.append(Voice(reference.name, reference.language, origin="recording", license=reference.license))
         self._voices = tuple(voices)
 
     def _of_recordings(self, reference: Reference, checkpoint: Path) -> Latents:
