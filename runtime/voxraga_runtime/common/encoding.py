@@ -36,20 +36,31 @@ class Format:
     default_rate: int = 0  # Hz; 0: the model's own
     lowest_rate: int = 0  # Hz; what a slower model is resampled to, unless the client asks for less
     streams_by_default: bool = True
+    early_samples: int = 0  # that come before the first one, and that a stream has no way to announce
+    whole_says: bool = False  # a whole file announces them
 
     def rate_for(self, native: int) -> int:
         """The rate to encode a model's samples at, if nobody asks for one: nothing of `native` is lost if it can be."""
         wanted = self.default_rate or max(native, self.lowest_rate)
         return next((r for r in self.rates if r >= wanted), self.rates[-1])
 
+    def delay(self, rate: int, *, streamed: bool) -> float:
+        """Seconds that a player starts late by: what is at 1.0 s in the samples is heard at 1.0 s and this."""
+        return 0.0 if self.whole_says and not streamed else self.early_samples / rate
+
 
 FORMATS = {
     f.name: f
     for f in (
         # a stream can't say that its first 1105 samples come too early: at 24 kHz they are short, and clients expect it
-        Format("mp3", "audio/mpeg", LAME_RATES, "libmp3lame", "mp3", 96_000, lowest_rate=24_000),
+        Format(
+            *("mp3", "audio/mpeg", LAME_RATES, "libmp3lame", "mp3", 96_000),
+            lowest_rate=24_000,
+            early_samples=1105,
+            whole_says=True,
+        ),
         Format("opus", "audio/ogg", OPUS_RATES, "libopus", "ogg", 48_000),
-        Format("aac", "audio/aac", AAC_RATES, "aac", "adts", 96_000),
+        Format("aac", "audio/aac", AAC_RATES, "aac", "adts", 96_000, early_samples=1024),
         # whole by default: many players (libsndfile's for one) refuse a header that doesn't tell the length
         Format("flac", "audio/flac", ANY_RATES, "flac", "flac", streams_by_default=False),
         Format("wav", "audio/wav", ANY_RATES, streams_by_default=False),

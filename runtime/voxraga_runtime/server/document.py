@@ -13,8 +13,8 @@ With keys, send `Authorization: Bearer <key>` or `X-API-Key: <key>`.
 **`/v1/audio/speech/stream`** is a WebSocket, which OpenAPI can't describe: send `{"type": "session.start", "voice": …}`
 (optional), `{"type": "input.text", "text": …}` as the text is written, `{"type": "input.flush"}` or
 `{"type": "input.end"}`; `{"type": "input.cancel"}` stops. What comes back: `session.started` with format and rate,
-`sentence.started`, binary frames of audio, `sentence.done`, `flush.done`, `session.done`, `error`, and
-`session.draining` before the server ends.
+`sentence.started`, `sentence.timestamps` if asked for, binary frames of audio, `sentence.done`, `flush.done`,
+`session.done`, `error`, and `session.draining` before the server ends.
 """
 SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer"},

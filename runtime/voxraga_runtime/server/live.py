@@ -7,6 +7,8 @@
     {"type": "input.cancel"}  stop, forget what is left   {"type": "flush.done"}, {"type": "cancelled"}
     {"type": "input.end"}     speak the rest, then close  {"type": "session.done", "usage"}, and the server closes
 
+Where session.start asks for timestamp_granularities ["word"], {"type": "sentence.timestamps", "index", "words"} comes
+before the audio that holds the words; their seconds count from the sentence's first frame.
 {"type": "error", "error": …} is OpenAI's error body; {"type": "session.draining"} says that the server is about to
 end: the sentence under way is finished, the client should go on with another connection. In pcm the binary frames are
 one stream (with the pauses between sentences); in every other format each sentence is a file of its own.
@@ -24,10 +26,11 @@ from pydantic import BaseModel, Field, ValidationError
 
 from voxraga_runtime.common.errors import ClientGone, InvalidRequest, Overloaded, RateLimited, Unavailable, VoxragaError
 from voxraga_runtime.common.guard import too_many
+from voxraga_runtime.server.engines.base import Word
 from voxraga_runtime.server.render import PAUSE_SECONDS, Speech
-from voxraga_runtime.server.requests import Ask
+from voxraga_runtime.server.requests import Ask, VoiceId, voice_id
 from voxraga_runtime.server.sentences import SentenceBuffer
-from voxraga_runtime.server.service import SpeechService
+from voxraga_runtime.server.service import SpeechService, timed
 
 IDLE = 300.0  # seconds without a message, nothing being spoken
 BYTES_PER_CHARACTER = 12  # as in a request's body
@@ -38,17 +41,19 @@ class Start(BaseModel):
     """session.start: the fields of POST /v1/audio/speech, for every sentence to come."""
 
     model: str | None = None
-    voice: str | None = None
+    voice: str | VoiceId | None = None
     language: str | None = None
     response_format: str | None = None
     speed: float | None = None
     sample_rate: int | None = None
     seed: int | None = Field(None, ge=0, lt=2**62)
+    lexicon: dict[str, str] | None = None
+    timestamp_granularities: list[str] | None = None
 
     def ask(self, text: str) -> Ask:
         form = self.response_format or "pcm"  # the one that needs no header and no joining
-        options = self.model_dump(exclude={"response_format"})
-        return Ask(text, "text", format=form, stream=True, **options)
+        options = self.model_dump(exclude={"response_format", "voice"})
+        return Ask(text, "text", voice=voice_id(self.voice), format=form, stream=True, **options)
 
 
 class LiveSession:
@@ -224,23 +229,33 @@ class LiveSession:
         self._stop = stop = asyncio.Event()
         index, self._sentences = self._sentences, self._sentences + 1
         self._socket.scope["state"]["started"] = time.perf_counter()  # the time to first audio is each sentence's own
+        words: list[Word] = []
         try:
-            speech, parts = await self._service.hear(self._socket, self._start.ask(sentence), stop)
+            speech, parts = await self._service.hear(self._socket, self._start.ask(sentence), stop, words=words)
             if stop.is_set():
                 return
             await self._send({"type": "sentence.started", "index": index, "text": sentence})
-            if index and speech.format.name == "pcm":
-                await self._audio(_pause(speech))
+            pause = _pause(speech) if index and speech.format.name == "pcm" else b""
+            told = 0
             async with contextlib.aclosing(parts):
                 async for part in parts:
                     if stop.is_set():
                         break
-                    await self._audio(part)
+                    if speech.timestamps and (fresh := words[told:]):
+                        told += len(fresh)
+                        await self._tell_times(index, fresh, len(pause) / 2 / speech.rate)
+                    await self._audio(pause + part)
+                    pause = b""
         except ClientGone:  # cancelled: by the client, that is still there
             return
         if not stop.is_set():
             self._characters += len(sentence)
             await self._send({"type": "sentence.done", "index": index})
+
+    async def _tell_times(self, index: int, words: list[Word], begin: float) -> None:
+        """Before the audio that they are in, so that a client that interrupts knows what was heard."""
+        moved = [Word(w.text, w.start + begin, w.end + begin) for w in words]
+        await self._send({"type": "sentence.timestamps", "index": index, "words": timed(moved)})
 
     async def _audio(self, data: bytes) -> None:
         self._audio_bytes += len(data)

@@ -10,7 +10,8 @@ from voxraga_runtime.common.audio import FloatArray, ResampleStream, fade_edges,
 from voxraga_runtime.common.encoding import Format, make_encoder
 from voxraga_runtime.common.errors import SynthesisFailed
 from voxraga_runtime.common.stretch import stretch
-from voxraga_runtime.server.engines.base import Cancelled, Engine, Utterance, Word
+from voxraga_runtime.server.engines.base import Cancelled, Chunk, Engine, Utterance, Word
+from voxraga_runtime.server.lexicon import Piece, as_written
 
 PAUSE_SECONDS = 0.18  # between sentences; coqui's own server leaves 0.45 s, after the last one too
 
@@ -25,6 +26,8 @@ class Speech:
     streamed: bool
     events: bool = False  # server-sent events around the audio
     characters: int = 0
+    timestamps: bool = False  # the words' times go with the audio
+    script: tuple[tuple[Piece, ...], ...] = ()  # the utterance's sentences as they were written, if a lexicon is used
 
 
 @dataclass(slots=True)
@@ -56,7 +59,7 @@ def render(
     encoder = make_encoder(speech.format, speech.rate, streamed=speech.streamed)
     resampler = ResampleStream(engine.sample_rate, speech.rate)
     header = encoder.start()
-    for samples in _level_samples(engine, speech.utterance, gain, cancelled, result.words):
+    for samples in _level_samples(engine, speech, gain, cancelled, result.words):
         data = encoder.feed(limit(resampler.feed(samples)))
         result.first_audio_at = result.first_audio_at or time.perf_counter()
         result.audio_seconds += len(samples) / engine.sample_rate
@@ -75,27 +78,31 @@ def render(
 
 
 def _level_samples(
-    engine: Engine, utterance: Utterance, gain: float, cancelled: Cancelled, words: list[Word]
+    engine: Engine, speech: Speech, gain: float, cancelled: Cancelled, words: list[Word]
 ) -> Iterator[FloatArray]:
     """The utterance at the engine's rate: levelled, faded at the sentences' edges, with pauses between them."""
-    rate = engine.sample_rate
+    rate, utterance = engine.sample_rate, speech.utterance
     pace = 1.0 if engine.capabilities.speed else utterance.speed
     fresh, first = True, True
     position = 0  # samples given so far
+    delay = speech.format.delay(speech.rate, streamed=speech.streamed)
     for chunk in engine.synthesize(utterance, cancelled):
         if fresh and not first:
             pause = silence(PAUSE_SECONDS / utterance.speed, rate)
             position += len(pause)
             yield pause
-        words.extend(
-            Word(w.text, position / rate + w.start / pace, position / rate + w.end / pace) for w in chunk.words
-        )
+        begin = position / rate + delay
+        words.extend(Word(w.text, begin + w.start / pace, begin + w.end / pace) for w in _written(chunk, speech))
         samples = _checked(chunk.samples)
         if pace != 1.0:
             samples = stretch(samples, pace, rate)
         position += len(samples)
         yield fade_edges(samples * np.float32(gain), rate, start=fresh, end=chunk.final)
         fresh, first = chunk.final, False
+
+
+def _written(chunk: Chunk, speech: Speech) -> tuple[Word, ...]:
+    return as_written(chunk.words, speech.script[chunk.sentence]) if speech.script else chunk.words
 
 
 def _checked(samples: FloatArray) -> FloatArray:

@@ -1,13 +1,16 @@
 """What clients may ask for: names, aliases and bounds checked, and turned into a Speech."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import NoReturn
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, NoReturn
+
+from pydantic import BaseModel
 
 from voxraga_runtime.common.encoding import FORMATS, Format
 from voxraga_runtime.common.errors import InvalidRequest, NotFound, StartupError
 from voxraga_runtime.common.settings import FASTEST, SLOWEST, ServerSettings
 from voxraga_runtime.server.engines.base import Engine, Utterance
+from voxraga_runtime.server.lexicon import Lexicon, LexiconError, Piece, spoken
 from voxraga_runtime.server.render import Speech
 from voxraga_runtime.server.text import LONGEST, finished, split_sentences
 
@@ -17,6 +20,19 @@ OPENAI_VOICES = (
 )
 NAMES_SHOWN = 40
 STREAM_FORMATS = ("audio", "sse")
+GRANULARITIES = ("word",)
+MOST_ENTRIES = 100  # of a request's lexicon
+
+
+class VoiceId(BaseModel):
+    """A voice named by an object, as OpenAI's clients name custom ones."""
+
+    id: str
+
+
+def voice_id(voice: str | VoiceId | None) -> str | None:
+    """The name in whatever a client names a voice by."""
+    return voice.id if isinstance(voice, VoiceId) else voice
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +50,15 @@ class Ask:
     stream: bool | None = None
     stream_format: str | None = None
     seed: int | None = None
+    lexicon: Mapping[str, str] | None = None
+    timestamp_granularities: Sequence[str] | None = None
     format_field: str = field(default="response_format")
 
 
 class Catalogue:
     """What this server has: the model's name, its voices and their aliases, languages and formats.
 
-    Raises StartupError (SettingsInvalid) where a default or an alias names something the model doesn't have.
+    Raises StartupError (SettingsInvalid) where a default, an alias or the lexicon names what the model doesn't have.
     """
 
     def __init__(self, settings: ServerSettings, engine: Engine) -> None:
@@ -48,13 +66,23 @@ class Catalogue:
         self._rate = engine.sample_rate
         self._slices = engine.capabilities.streaming == "slice"
         self._char_limits = engine.capabilities.char_limits
+        self._architecture = engine.architecture
+        self._tells_times = engine.capabilities.timestamps
         self.model = settings.model_name
-        self.voices = tuple(v.id for v in engine.voices())
+        self._voices = {v.id: v for v in engine.voices()}
+        self.voices = tuple(self._voices)
         self.languages = engine.languages
         self.aliases = self._aliases(settings)
         self.default_voice = self._configured("DEFAULT_VOICE", settings.default_voice, self.voices)
         self.default_language = self._configured("DEFAULT_LANGUAGE", settings.default_language, self.languages)
         self._openai = self._openai_voices()
+        self._lexicon = self._configured_lexicon(engine)
+
+    def _configured_lexicon(self, engine: Engine) -> Lexicon:
+        try:
+            return Lexicon(self._settings.lexicon, engine.languages, engine.capabilities.phonemes)
+        except LexiconError as error:
+            raise StartupError("SettingsInvalid", f"VOXRAGA_LEXICON: {error}") from None
 
     def _aliases(self, settings: ServerSettings) -> dict[str, str]:
         for name, voice in settings.voice_aliases.items():
@@ -79,23 +107,32 @@ class Catalogue:
         self.require_model(ask.model)
         form = self._format(ask)
         language = self.language(ask.language)
-        sentences = self._sentences(ask, language)
+        script = self._script(ask, language)
         stream_format = ask.stream_format or "audio"
         if stream_format not in STREAM_FORMATS:
             _refuse("stream_format", stream_format, "audio or sse")
         events = stream_format == "sse"
         # where one sentence comes in one piece anyway, its header can be exact
-        by_itself = form.streams_by_default and (self._slices or len(sentences) > 1)
+        by_itself = form.streams_by_default and (self._slices or len(script) > 1)
         streamed = events or (by_itself if ask.stream is None else ask.stream)
         utterance = Utterance(
-            sentences=sentences,
+            sentences=tuple(map(spoken, script)),
             voice=self.voice(ask.voice),
             language=language,
             speed=self._speed(ask.speed),
             seed=ask.seed or 0,
             streamed=streamed,
         )
-        return Speech(utterance, form, self._sample_rate(form, ask.sample_rate), streamed, events, len(ask.text))
+        return Speech(
+            utterance,
+            form,
+            self._sample_rate(form, ask.sample_rate),
+            streamed,
+            events,
+            characters=len(ask.text),
+            timestamps=self._timestamps(ask.timestamp_granularities),
+            script=script,
+        )
 
     def require_model(self, name: str | None) -> str:
         """The model's own name for one a client uses."""
@@ -112,6 +149,10 @@ class Catalogue:
             return self.default_voice
         found = _match(name, self.voices) or self.aliases.get(name) or self._openai.get(name.lower())
         return found or _refuse("voice", name, f"one of {_list(self.voices)}")
+
+    def describe(self, name: str) -> dict[str, Any]:
+        """A voice as the listings show it; of an alias, the voice that it means."""
+        return asdict(self._voices[self.voice(name)])
 
     def language(self, name: str | None) -> str:
         if not name:
@@ -140,21 +181,53 @@ class Catalogue:
             _refuse("sample_rate", str(wanted), f"for {form.name} one of {', '.join(map(str, form.rates))}")
         return wanted
 
-    def _sentences(self, ask: Ask, language: str) -> tuple[str, ...]:
+    def _timestamps(self, granularities: Sequence[str] | None) -> bool:
+        for name in granularities or ():
+            if name not in GRANULARITIES:
+                _refuse("timestamp_granularities", name, "word")
+        if granularities and not self._tells_times:
+            message = f"timestamp_granularities: {self.model} ({self._architecture}) can't tell the words' times"
+            raise InvalidRequest(message, param="timestamp_granularities", code="unsupported_by_model")
+        return bool(granularities)
+
+    def _script(self, ask: Ask, language: str) -> tuple[tuple[Piece, ...], ...]:
+        """The sentences in pieces, as they are written and as they are said."""
         longest = self._settings.max_text_length
         if len(ask.text) > longest:
             message = f"{ask.text_field} has {len(ask.text)} characters; at most {longest} are allowed"
             raise InvalidRequest(message, param=ask.text_field, code="string_above_max_length")
-        sentences = tuple(finished(s) for s in split_sentences(ask.text, self._longest(language)))
+        limit = self._longest(language)
+        sentences = split_sentences(ask.text, limit)
         if not sentences:
             message = f"{ask.text_field} has nothing to speak: it needs at least one letter or digit"
             raise InvalidRequest(message, param=ask.text_field, code="empty_input")
-        return sentences
+        lexicon = self._asked_lexicon(ask.lexicon)
+        return tuple(pieces for s in sentences for pieces in _respelled(s, lexicon, language, limit))
+
+    def _asked_lexicon(self, entries: Mapping[str, str] | None) -> Lexicon:
+        if entries and len(entries) > MOST_ENTRIES:
+            message = f"lexicon has {len(entries)} entries; at most {MOST_ENTRIES} are allowed in a request"
+            raise InvalidRequest(message, param="lexicon")
+        try:
+            return self._lexicon.over(entries)
+        except LexiconError as error:
+            raise InvalidRequest(f"lexicon: {error}", param="lexicon") from None
 
     def _longest(self, language: str) -> int:
         """Characters that the model can take at once; one is left for the mark that `finished` may add."""
         limit = self._char_limits.get(language) or self._char_limits.get(language.split("-", maxsplit=1)[0])
         return min(LONGEST, limit - 1) if limit else LONGEST
+
+
+def _respelled(sentence: str, lexicon: Lexicon, language: str, limit: int) -> list[tuple[Piece, ...]]:
+    """One sentence, or its halves where what is said instead is too long for the model."""
+    pieces = lexicon.apply(finished(sentence), language)
+    if len(spoken(pieces)) <= limit + 1:  # one for the mark
+        return [pieces]
+    halves = split_sentences(sentence, max(1, -(-len(sentence) // 2)))
+    if len(halves) < 2:  # noqa: PLR2004 - a single word: as it is
+        return [pieces]
+    return [part for half in halves for part in _respelled(half, lexicon, language, limit)]
 
 
 def _match(name: str, known: Sequence[str]) -> str | None:

@@ -5,7 +5,7 @@ import base64
 import contextlib
 import json
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, MutableMapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, MutableMapping
 from enum import StrEnum
 from typing import Any, Protocol, cast
 
@@ -17,7 +17,7 @@ from voxraga_runtime.common.errors import ClientGone, NotFound, SynthesisFailed,
 from voxraga_runtime.common.metrics import ServerMetrics
 from voxraga_runtime.common.settings import ServerSettings
 from voxraga_runtime.server.admission import Admission
-from voxraga_runtime.server.engines.base import Capabilities, Engine, FloatArray
+from voxraga_runtime.server.engines.base import Capabilities, Engine, FloatArray, Word
 from voxraga_runtime.server.engines.processes import ProcessEngine
 from voxraga_runtime.server.engines.transcribe import Transcriber
 from voxraga_runtime.server.render import Rendered, Speech, render
@@ -162,26 +162,34 @@ class SpeechService:
         if not speech.streamed:
             return Response(first, media_type=speech.format.content_type, headers=headers)
         if speech.events:
-            events = _as_events(parts.all(first), speech)
+            events = _as_events(parts.all(first), speech, job.words)
             return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
         return StreamingResponse(parts.all(first), media_type=speech.format.content_type, headers=headers)
 
     async def hear(
-        self, connection: Connection, ask: Ask, gone: asyncio.Event
+        self, connection: Connection, ask: Ask, gone: asyncio.Event, *, words: list[Word] | None = None
     ) -> tuple[Speech, AsyncGenerator[bytes, None]]:
         """One speech over any transport: what was agreed on, and its encoded bytes as they come.
 
-        Raises what `speak` raises; so does the iterator. The caller sets `gone` when its client leaves.
+        Raises what `speak` raises; so does the iterator. The caller sets `gone` when its client leaves. A sentence's
+        words are in `words` before its first bytes come.
         """
         engine, catalogue = self.offer()
         speech = catalogue.speech(ask)
-        job = await self._admit(connection, engine, speech, gone)
+        job = await self._admit(connection, engine, speech, gone, words)
         overseer = asyncio.create_task(_cancel_unless_done(gone, job))
         self._overseers.add(overseer)  # the loop itself keeps no hold of tasks
         overseer.add_done_callback(self._overseers.discard)
         return speech, _relayed(job, gone)
 
-    async def _admit(self, request: Connection, engine: Engine, speech: Speech, gone: asyncio.Event) -> Job:
+    async def _admit(
+        self,
+        request: Connection,
+        engine: Engine,
+        speech: Speech,
+        gone: asyncio.Event,
+        words: list[Word] | None = None,
+    ) -> Job:
         """Wait for a slot and put the work on it; the slot is free again when the worker is, not when the client is."""
         waited = time.perf_counter()
         try:
@@ -190,7 +198,7 @@ class SpeechService:
             request.scope["state"]["client_gone"] = True
             raise
         self.metrics.queue_wait.observe(time.perf_counter() - waited)
-        job = Job()
+        job = Job(words)
         self._jobs.add(job)
         arrived = request.scope["state"].get("started", waited)
         measured: list[Rendered] = []
@@ -328,12 +336,18 @@ async def _cancel_when(gone: asyncio.Event, job: Job) -> None:
     job.cancel()
 
 
-async def _as_events(parts: AsyncIterator[bytes], speech: Speech) -> AsyncIterator[str]:
-    """OpenAI's events: speech.audio.delta for each piece, speech.audio.done at the end, error if it breaks off."""
-    size = 0
+async def _as_events(parts: AsyncIterator[bytes], speech: Speech, words: list[Word]) -> AsyncIterator[str]:
+    """OpenAI's events: speech.audio.delta for each piece, speech.audio.done at the end, error if it breaks off.
+
+    Ours: speech.audio.timestamps, before the audio that the words are in.
+    """
+    size = told = 0
     try:
         async for part in parts:
             size += len(part)
+            if speech.timestamps and (fresh := words[told:]):
+                told += len(fresh)
+                yield _event({"type": "speech.audio.timestamps", "words": timed(fresh)})
             yield _event({"type": "speech.audio.delta", "audio": base64.b64encode(part).decode()})
     except Exception:  # the status was sent long ago
         log.exception("synthesis failed while streaming")
@@ -341,6 +355,11 @@ async def _as_events(parts: AsyncIterator[bytes], speech: Speech) -> AsyncIterat
         return
     usage = {"input_tokens": speech.characters, "output_tokens": size, "total_tokens": speech.characters + size}
     yield _event({"type": "speech.audio.done", "usage": usage})
+
+
+def timed(words: Iterable[Word]) -> list[dict[str, Any]]:
+    """Words as OpenAI's transcriptions have them."""
+    return [{"word": w.text, "start": round(w.start, 3), "end": round(w.end, 3)} for w in words]
 
 
 def _event(content: dict[str, Any]) -> str:

@@ -53,12 +53,14 @@ class Job:
     What is made ahead of a slow client is kept here (its text is bounded), so that it doesn't hold the worker.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, words: "list[Word] | None" = None) -> None:
         self._loop = asyncio.get_running_loop()
         self._items: asyncio.Queue[Any] = asyncio.Queue()
         self._cancelled = threading.Event()
         self.done = asyncio.Event()
-        self.words: list[Word] = []  # of what was put so far; the worker adds a sentence's before its first bytes
+        self.words = (
+            [] if words is None else words
+        )  # of what was put so far; the worker adds a sentence's before its first bytes
 
     def cancel(self) -> None:
         """Nobody wants the rest: the worker stops at the next chunk."""

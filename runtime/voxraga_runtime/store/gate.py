@@ -15,15 +15,13 @@ from .errors import StoreError
 from .licenses import require
 from .listing import Listing, bundle_path
 from .manifest import ModelInfo, relative_files
-from .voices import VOICES, XTTS_SPEAKERS, describe
+from .voices import VOICES, XTTS_SPEAKERS, clones, describe
 
 CONFIG, CHECKPOINT, VOCODER = "config.json", "model.pth", "vocoder"
 PREFERRED = (CHECKPOINT, "model_file.pth", "model_file.pth.tar", "checkpoint.pth", "best_model.pth")
 CHECKPOINTS = (".pth", ".pth.tar", ".pt")
 BESIDE = ("speaker", "language", "model_se", "mel_stats", "dvae", "mel_norm", "voices")
 """Beginnings of the names of .pth files that are no model of their own."""
-CLONING = frozenset({"xtts"})
-"""Models that also speak as recordings in voices/<name>/."""
 MAX_CONFIG = 64 << 20  # bytes; a config may list thousands of speakers
 
 
@@ -37,8 +35,8 @@ def admit(folder: Path, listing: Listing, accepted: list[str]) -> ModelInfo:
     architecture, config = _part(folder, "", configs.MODELS)
     require(architecture, listing, accepted)
     _check_companions(folder, config)
-    if architecture in CLONING:
-        _check_voices(folder)
+    if clones(config, architecture):
+        _check_voices(folder, architecture)
     vocoder = _vocoder(folder)
     _check_pickles(folder)
     return describe(folder, config, vocoder, listing, architecture)
@@ -112,13 +110,13 @@ def _check_companions(folder: Path, config: dict[str, Any]) -> None:
                 raise StoreError("UnsafeModel", f"{CONFIG}: {key} is {name!r}, expected a .json or .pth file")
 
 
-def _check_voices(folder: Path) -> None:
+def _check_voices(folder: Path, architecture: str) -> None:
     """A model that clones speaks as its recordings too: one that can't be heard is refused, not left out in silence."""
     try:
         found = references.check(folder / VOICES)
     except references.UnusableVoiceError as error:
         raise StoreError("InvalidModel", f"{VOICES}/: {error}; replace the recordings, or remove the folder") from None
-    if not found and not (folder / XTTS_SPEAKERS).is_file():
+    if architecture == "xtts" and not found and not (folder / XTTS_SPEAKERS).is_file():
         raise StoreError("InvalidModel", f"there is neither {XTTS_SPEAKERS} nor a folder {VOICES}/NAME with recordings")
 
 

@@ -77,12 +77,27 @@ def languages(folder: Path, config: dict[str, Any]) -> list[str]:
     return [found[0].split("-")[0]] if len(found) == 1 else found
 
 
+def clones(config: dict[str, Any], architecture: str) -> bool:
+    """Whether a model speaks as recordings too: XTTS, and what speaks by d-vectors with the encoder that makes them."""
+    by_vectors = "use_d_vector_file" in _switches(config)
+    return architecture == "xtts" or (by_vectors and bool(configs.files_of(config, "speaker_encoder_model_path")))
+
+
 def voices(folder: Path, config: dict[str, Any], architecture: str) -> list[str]:
-    """The speakers in the model's own order, from where coqui-tts would take them."""
+    """The speakers in the model's own order, and then those of recordings."""
+    recorded = references.folders(folder / VOICES) if clones(config, architecture) else []
+    return list(dict.fromkeys([*_own(folder, config, architecture), *(path.name for path in recorded)]))
+
+
+def _switches(config: dict[str, Any]) -> set[str]:
+    return {key for key, value, _ in configs.walk(config) if value is True}
+
+
+def _own(folder: Path, config: dict[str, Any], architecture: str) -> list[str]:
+    """From where coqui-tts would take them."""
     if architecture == "xtts":
-        own = _names(folder / XTTS_SPEAKERS) if (folder / XTTS_SPEAKERS).is_file() else {}
-        return list(own | dict.fromkeys(path.name for path in references.folders(folder / VOICES)))
-    switches = {key for key, value, _ in configs.walk(config) if value is True}
+        return list(_names(folder / XTTS_SPEAKERS)) if (folder / XTTS_SPEAKERS).is_file() else []
+    switches = _switches(config)
     if "use_speaker_embedding" in switches:
         listed = config.get("speakers")
         if isinstance(listed, list) and listed:

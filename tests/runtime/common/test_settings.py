@@ -39,6 +39,7 @@ def test_defaults_are_the_contract(environment: pytest.MonkeyPatch) -> None:
         "default_speed": 1.0,
         "default_format": "mp3",
         "voice_aliases": {},
+        "lexicon": {},
         "log_level": "info",
         "drain_timeout": 30,
         "api_keys_path": None,

@@ -17,7 +17,7 @@ from tests.runtime.server.harness import free_port
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the key of an element's id, fixed by the protocol
 ARGUMENTS = (
     *("--headless=new", "--disable-gpu", "--disable-dev-shm-usage", "--mute-audio", "--no-first-run"),
-    *("--window-size=900,1060", "--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    *("--window-size=900,1230", "--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
 
 
@@ -28,8 +28,9 @@ def missing() -> list[str]:
 class Browser:
     """One window. Elements are named by CSS selectors."""
 
-    def __init__(self, client: httpx.Client) -> None:
+    def __init__(self, client: httpx.Client, downloads: Path) -> None:
         self._client = client
+        self._downloads = downloads
 
     def _do(self, method: str, path: str, body: Any = None) -> Any:
         answer = self._client.request(method, path, json=body if body is not None or method == "GET" else {})
@@ -68,6 +69,17 @@ class Browser:
             time.sleep(0.05)
         return found
 
+    def downloaded(self, name: str, seconds: float = 20) -> bytes:
+        """What a file holds that the page saved, once it is whole; it is gone afterwards."""
+        path = self._downloads / name
+        deadline = time.monotonic() + seconds
+        while not path.is_file():  # until then it has another name
+            assert time.monotonic() < deadline, f"{name} never came"
+            time.sleep(0.05)
+        data = path.read_bytes()
+        path.unlink()
+        return data
+
     def console(self) -> list[str]:
         """What the page complained about: scripts' errors, and what its policy refused."""
         entries = self._do("POST", "se/log", {"type": "browser"})
@@ -93,13 +105,14 @@ def browser(folder: Path) -> Iterator[Browser]:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
             _wait_for(client)
             # the sandbox needs a user of its own; the only page here is ours
-            options = {"args": [*ARGUMENTS, "--no-sandbox", f"--user-data-dir={profile}"]}
+            options: dict[str, Any] = {"args": [*ARGUMENTS, "--no-sandbox", f"--user-data-dir={profile}"]}
+            options["prefs"] = {"download.default_directory": str(folder / "downloads")}
             wanted = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
             started = client.post("/session", json={"capabilities": {"alwaysMatch": wanted}}).json()["value"]
             assert "sessionId" in started, started
             client.base_url = client.base_url.join(f"/session/{started['sessionId']}/")
             try:
-                yield Browser(client)
+                yield Browser(client, folder / "downloads")
             finally:
                 client.delete("")
     finally:

@@ -13,7 +13,10 @@ PITCH = {"low": 110.0, "high": 440.0}
 
 
 class ToneEngine:
-    """A sentence of n characters is a tone of n * 0.05 s; `gate` cleared makes every sentence wait until it is set."""
+    """A sentence of n characters is a tone of n * 0.05 s; `gate` cleared makes sentences wait until it is set.
+
+    Those before `gated_from` don't wait.
+    """
 
     sample_rate = RATE
     architecture = "tone"
@@ -23,6 +26,7 @@ class ToneEngine:
         self.capabilities = Capabilities(speed=speed, reentrant=reentrant)
         self.gate = threading.Event()
         self.gate.set()
+        self.gated_from = 0
         self.spoken = 0
         self.cancelled = 0
         self.level = 0.3
@@ -40,7 +44,7 @@ class ToneEngine:
 
     def synthesize(self, utterance: Utterance, cancelled: Cancelled) -> Iterator[Chunk]:
         for index, sentence in enumerate(utterance.sentences):
-            while not self.gate.wait(0.01):
+            while index >= self.gated_from and not self.gate.wait(0.01):
                 if cancelled():
                     break
             if cancelled():

@@ -235,8 +235,11 @@ def test_listings_have_the_shapes_that_clients_read(api: Running) -> None:
     assert [m["id"] for m in get("/v1/models")["data"]] == ["narrator"]
     assert get("/v1/models/tts-1")["object"] == "model"
     assert get("/v1/audio/models") == {"models": [{"id": "narrator"}]}
-    assert get("/v1/audio/voices")["voices"] == [{"id": n, "name": n} for n in ("low", "high", "narrator-voice")]
+    own = {"language": None, "origin": "model", "license": ""}
+    names = ("low", "high", "narrator-voice")
+    assert get("/v1/audio/voices")["voices"] == [{**own, "id": name, "name": name} for name in names]
     (described,) = get("/models")["models"]
+    assert described["voice_details"] == [{**own, "id": "low"}, {**own, "id": "high"}]
     assert (described["architecture"], described["sample_rate"], described["voices"]) == (
         "tone",
         16000,

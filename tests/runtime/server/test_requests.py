@@ -9,6 +9,7 @@ from tests.runtime.server.engine import ToneEngine
 from voxraga_runtime.common.errors import InvalidRequest, StartupError
 from voxraga_runtime.common.settings import load_settings
 from voxraga_runtime.server.requests import OPENAI_VOICES, Ask, Catalogue
+from voxraga_runtime.server.text import LONGEST
 
 
 def catalogue(**settings: Any) -> Catalogue:
@@ -21,6 +22,10 @@ def catalogue(**settings: Any) -> Catalogue:
         ({"default_voice": "carl"}, "VOXRAGA_DEFAULT_VOICE is 'carl'; the model has low, high"),
         ({"default_language": "xx"}, "VOXRAGA_DEFAULT_LANGUAGE is 'xx'; the model has en, de"),
         ({"voice_aliases": {"alloy": "carl"}}, "VOXRAGA_VOICE_ALIASES: alloy is 'carl'; the model has low, high"),
+        (
+            {"lexicon": {"Köln": "/kœln/"}},
+            "VOXRAGA_LEXICON: 'Köln' is '/kœln/': this model speaks no phonemes; respell it in letters",
+        ),
     ],
 )
 def test_names_the_model_lacks(settings: dict[str, Any], told: str) -> None:
@@ -49,6 +54,20 @@ def test_openais_voices_are_spread_over_the_models() -> None:
 @pytest.mark.parametrize(("given", "found"), [("en-US", "en"), ("DE", "de"), ("de-AT", "de"), (None, "en")])
 def test_languages_match_by_their_primary_tag(given: str | None, found: str) -> None:
     assert catalogue().language(given) == found
+
+
+def test_a_lexicon_changes_what_is_said_and_keeps_what_was_written() -> None:
+    made = catalogue(lexicon={"SQL": "sequel"})
+    speech = made.speech(Ask("I use SQL. And you?", "input", lexicon={"you": "ewe"}))
+    assert speech.utterance.sentences == ("I use sequel.", "And ewe?")
+    assert ["".join(p.written for p in pieces) for pieces in speech.script] == ["I use SQL.", "And you?"]
+    assert speech.characters == len("I use SQL. And you?")
+
+
+def test_what_grows_too_long_is_said_in_parts() -> None:
+    speech = catalogue(lexicon={"x": "a rather long way to say it"}).speech(Ask("x " * 40 + "end", "input"))
+    assert all(len(sentence) <= LONGEST + 1 for sentence in speech.utterance.sentences)
+    assert " ".join(speech.utterance.sentences).count("rather") == 40
 
 
 def test_refusals_are_short_whatever_was_sent() -> None:

@@ -55,7 +55,7 @@ def samples(engine: XttsEngine, **changes: Any) -> np.ndarray:
 
 def test_what_it_says_of_itself(engine: XttsEngine) -> None:
     assert (engine.sample_rate, engine.architecture) == (24000, "xtts")
-    assert [(v.id, v.origin) for v in engine.voices()] == [("Ana", "model"), ("Bo", "model"), ("Carl", "recordings")]
+    assert [(v.id, v.origin) for v in engine.voices()] == [("Ana", "model"), ("Bo", "model"), ("Carl", "recording")]
     assert set(engine.languages) >= {"en", "de"}
     assert engine.capabilities.cloning
     assert not engine.capabilities.reentrant

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+from tests.runtime.server import models
 from tests.runtime.server.xtts import make_engine, record, xtts
 from tests.runtime.store import bundles
 from tests.runtime.store.conftest import Fetch
 from tests.runtime.store.host import Host
 from tests.runtime.store.hub import hub
+from voxraga_runtime.server.engines.coqui import CoquiEngine
 from voxraga_runtime.store import gate
 from voxraga_runtime.store.errors import StoreError
 from voxraga_runtime.store.listing import Listing
@@ -73,6 +75,18 @@ def test_the_server_has_the_voices_that_were_listed(run: Fetch, host: Host, tmp_
     assert [voice.id for voice in engine.voices()] == outcome.manifest.model.voices
     (eva,) = (voice for voice in engine.voices() if voice.id == "Eva")
     assert (eva.language, eva.license) == ("en", "CC0-1.0")
+
+
+def test_a_model_that_speaks_by_vectors_clones_too(run: Fetch, host: Host, tmp_path: Path) -> None:
+    made = models.vits(tmp_path / "made", ("anna", "bert"), d_vectors=True, encoder=True)
+    record(made, "Eva")
+    source, settings = from_claim(host, tmp_path, contents(made / "files"))
+    outcome = run(source, **settings)
+    assert outcome.code == 0, outcome.message
+    assert outcome.manifest.model.voices == ["anna", "bert", "Eva"]
+    engine = CoquiEngine(outcome.store / "models" / outcome.manifest.key, "cpu")
+    engine.load()
+    assert [voice.id for voice in engine.voices()] == outcome.manifest.model.voices
 
 
 def quiet(folder: Path) -> None:

@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float32]
 Cancelled = Callable[[], bool]
+# around phonemes in a sentence; no request's text holds them: `text.clean` removes what is for private use
+PHONEMES_BEGIN, PHONEMES_END = "\ue000", "\ue001"
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +19,7 @@ class Voice:
 
     id: str
     language: str | None = None
-    origin: Literal["model", "recordings"] = "model"
+    origin: Literal["model", "recording"] = "model"
     license: str = ""  # of the recordings, where noted
 
 
@@ -33,6 +35,7 @@ class Capabilities:
     cloning: bool = False
     parallel: int | None = None  # how many may run at once where the engine brings its own workers
     char_limits: Mapping[str, int] = field(default_factory=dict)  # language → the longest sentence, in characters
+    phonemes: str = ""  # the symbols that may stand between PHONEMES_BEGIN and _END; "" where it takes letters only
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from voxraga_runtime.server.engines.base import Word
 
 WIDE = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # kana and Han: no spaces, each sign is a word
-WRITTEN = re.compile(rf"[{WIDE}]|[^\s{WIDE}]+")
+UNIT = re.compile(rf"[{WIDE}]|[^\s{WIDE}]+")
 EDGES = re.compile(r"^\W+|\W+$")
 SPOKEN_DIGIT = 5.0  # letters; "25" is said "twenty five"
 MOST = 8  # spoken words for one written one, or written ones in one spoken
@@ -28,17 +28,25 @@ class Spoken(NamedTuple):
 
 def align(sentence: str, symbols: Sequence[str], frames: Sequence[float], seconds_per_frame: float) -> tuple[Word, ...]:
     """Times of the sentence's words. `symbols` are the tokens as characters: " " between words, "" for no sound."""
-    written = [w for w in (EDGES.sub("", m) for m in WRITTEN.findall(sentence)) if w]
-    spoken = _spoken(symbols, frames)
-    words = []
-    for group, runs in _pair(written, spoken):
-        start, end = runs[0].start * seconds_per_frame, runs[-1].end * seconds_per_frame
-        total = sum(map(_weight, group))
-        for text in group:  # several written words in one spoken one share its time
-            until = start + (end - start) * _weight(text) / total
-            words.append(Word(text, round(start, 4), round(until, 4)))
-            start, total = until, total - _weight(text)
+    words: list[Word] = []
+    for group, runs in _pair(words_of(sentence), _spoken(symbols, frames)):
+        words += share(group, runs[0].start * seconds_per_frame, runs[-1].end * seconds_per_frame)
     return tuple(words)
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text without the marks around them; `align` gives a time to each of them, or to none."""
+    return [w for w in (EDGES.sub("", m) for m in UNIT.findall(text)) if w]
+
+
+def share(texts: Sequence[str], start: float, end: float) -> list[Word]:
+    """Several words that are spoken as one, from `start` to `end`: each gets a part by its length."""
+    words, total = [], sum(map(_weight, texts))
+    for text in texts:
+        until = start + (end - start) * _weight(text) / total
+        words.append(Word(text, round(start, 4), round(until, 4)))
+        start, total = until, total - _weight(text)
+    return words
 
 
 def token_symbols(tokenizer: Any, tokens: Sequence[int]) -> list[str]:

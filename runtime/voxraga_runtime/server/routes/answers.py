@@ -93,7 +93,8 @@ AUDIO: dict[str, Any] = {
 EVENTS = {
     "text/event-stream": {
         "schema": {"type": "string"},
-        "example": 'data: {"type": "speech.audio.delta", "audio": "SUQzBAA…"}\n\n'
+        "example": 'data: {"type": "speech.audio.timestamps", "words": [{"word": "Hello", "start": 0, "end": 0.3}]}\n\n'
+        'data: {"type": "speech.audio.delta", "audio": "SUQzBAA…"}\n\n'
         'data: {"type": "speech.audio.done", "usage": {"input_tokens": 23, "output_tokens": 18432, '
         '"total_tokens": 18455}}\n\n',
     }

@@ -4,16 +4,21 @@ import asyncio
 import base64
 import dataclasses
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import Response
+from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from voxraga_runtime.common.errors import ClientGone, InvalidRequest, Overloaded, Unavailable, VoxragaError
+from voxraga_runtime.server.render import Speech
 from voxraga_runtime.server.requests import Ask
 from voxraga_runtime.server.routes.access import Service, leaving
-from voxraga_runtime.server.routes.answers import AUDIO, LISTED, WORKED, example
+from voxraga_runtime.server.routes.answers import AUDIO, LISTED, WORKED, Responses, example
+from voxraga_runtime.server.service import timed
+
+if TYPE_CHECKING:
+    from voxraga_runtime.server.engines.base import Word
 
 router = APIRouter(tags=["native"])
 
@@ -31,6 +36,7 @@ DESCRIBED = {
     "sample_rate": 22050,
     "languages": ["en"],
     "voices": ["p225", "p226"],
+    "voice_details": [{"id": "p225", "language": None, "origin": "model", "license": ""}],
     "default_voice": "p225",
     "capabilities": {"speed": True, "reentrant": True, "streaming": "sentence"},
     "device": "cpu",
@@ -51,9 +57,20 @@ class SynthesizeBody(BaseModel):
     sample_rate: int | None = Field(None, description="Hz of the answer")
     stream: bool | None = Field(None, description="Send each sentence when it is ready, or all at once")
     seed: int | None = Field(None, ge=0, lt=2**62, description="Equal seeds give equal samples")
+    lexicon: dict[str, str] | None = Field(None, description="Word → respelling or /IPA/, over the server's")
+    timestamp_granularities: list[str] | None = Field(
+        None, description='["word"]: the answer is JSON with the audio and the words\' times, all at once'
+    )
 
 
-@router.post("/synthesize", response_class=Response, responses={200: AUDIO, **WORKED})
+TIMED = {**SPOKEN, "words": [{"word": "Hello", "start": 0.05, "end": 0.31}]}
+SAID: Responses = {
+    200: {**AUDIO, "content": {**AUDIO["content"], "application/json": {"example": TIMED}}},
+    **WORKED,
+}
+
+
+@router.post("/synthesize", response_class=Response, responses=SAID)
 async def synthesize(body: SynthesizeBody, request: Request, service: Service) -> Response:
     """Speak a text."""
     ask = Ask(
@@ -66,10 +83,18 @@ async def synthesize(body: SynthesizeBody, request: Request, service: Service) -
         format_field="format",
         speed=body.speed,
         sample_rate=body.sample_rate,
-        stream=body.stream,
+        stream=False if body.timestamp_granularities else body.stream,
         seed=body.seed,
+        lexicon=body.lexicon,
+        timestamp_granularities=body.timestamp_granularities,
     )
-    return await service.speak(request, ask)
+    if not body.timestamp_granularities:
+        return await service.speak(request, ask)
+    words: list[Word] = []
+    async with leaving(request) as gone:
+        speech, parts = await service.hear(request, ask, gone, words=words)
+        audio = b"".join([part async for part in parts])
+    return JSONResponse({**_answered(speech, audio), "words": timed(words)})
 
 
 class CompareBody(BaseModel):
@@ -117,12 +142,15 @@ async def _timed(service: Service, request: Request, ask: Ask, gone: asyncio.Eve
     began = request.scope["state"]["started"] = time.perf_counter()
     speech, parts = await service.hear(request, ask, gone)
     audio = b"".join([part async for part in parts])
+    return {**_answered(speech, audio), "latency_seconds": round(time.perf_counter() - began, 4)}
+
+
+def _answered(speech: Speech, audio: bytes) -> dict[str, Any]:
     return {
         "audio_base64": base64.b64encode(audio).decode(),
         "format": speech.format.name,
         "content_type": speech.format.content_type,
         "sample_rate": speech.rate,
-        "latency_seconds": round(time.perf_counter() - began, 4),
     }
 
 
@@ -136,6 +164,7 @@ async def models(request: Request, service: Service) -> dict[str, Any]:
         "sample_rate": engine.sample_rate,
         "languages": list(catalogue.languages),
         "voices": list(catalogue.voices),
+        "voice_details": [catalogue.describe(voice) for voice in catalogue.voices],
         "default_voice": catalogue.default_voice,
         "capabilities": dataclasses.asdict(engine.capabilities),
         "device": service.settings.device,

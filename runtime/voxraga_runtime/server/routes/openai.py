@@ -6,7 +6,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from voxraga_runtime.server.requests import OPENAI_MODELS, Ask
+from voxraga_runtime.common.errors import InvalidRequest
+from voxraga_runtime.server.requests import OPENAI_MODELS, Ask, VoiceId, voice_id
 from voxraga_runtime.server.routes.access import Service
 from voxraga_runtime.server.routes.answers import AUDIO, DOOR, EVENTS, LISTED, NO_MODEL, WORKED, Responses, example
 
@@ -14,14 +15,8 @@ router = APIRouter(prefix="/v1", tags=["OpenAI"])
 
 OWNER = "voxraga"
 MODEL = {"id": "narrator", "object": "model", "created": 0, "owned_by": OWNER}
-VOICES = {"voices": [{"id": "p225", "name": "p225"}]}
+VOICES = {"voices": [{"id": "p225", "name": "p225", "language": None, "origin": "model", "license": ""}]}
 SPOKEN: Responses = {200: {**AUDIO, "content": {**AUDIO["content"], **EVENTS}}, **WORKED}
-
-
-class VoiceId(BaseModel):
-    """A voice named by an object, as OpenAI's custom voices are."""
-
-    id: str
 
 
 class SpeechBody(BaseModel):
@@ -42,16 +37,21 @@ class SpeechBody(BaseModel):
     language: str | None = Field(None, description="Extension: for models of several languages")
     stream: bool | None = Field(None, description="Extension: send each sentence when it is ready, or all at once")
     seed: int | None = Field(None, ge=0, lt=2**62, description="Extension: equal seeds give equal samples")
+    lexicon: dict[str, str] | None = Field(None, description="Extension: word → respelling or /IPA/, over the server's")
+    timestamp_granularities: list[str] | None = Field(None, description='Extension, with stream_format sse: ["word"]')
 
 
 @router.post("/audio/speech", response_class=Response, responses=SPOKEN)
 async def speech(body: SpeechBody, request: Request, service: Service) -> Response:
     """Speak a text."""
+    if body.timestamp_granularities and body.stream_format != "sse":
+        message = "timestamp_granularities needs stream_format: sse (or POST /synthesize, which answers with JSON)"
+        raise InvalidRequest(message, param="timestamp_granularities")
     ask = Ask(
         text=body.input,
         text_field="input",
         model=body.model,
-        voice=body.voice.id if isinstance(body.voice, VoiceId) else body.voice,
+        voice=voice_id(body.voice),
         language=body.language,
         format=body.response_format,
         speed=body.speed,
@@ -60,6 +60,8 @@ async def speech(body: SpeechBody, request: Request, service: Service) -> Respon
         stream=True if body.stream is None and body.stream_format else body.stream,
         stream_format=body.stream_format,
         seed=body.seed,
+        lexicon=body.lexicon,
+        timestamp_granularities=body.timestamp_granularities,
     )
     return await service.speak(request, ask)
 
@@ -85,10 +87,10 @@ async def audio_models(service: Service) -> dict[str, Any]:
 
 @router.get("/audio/voices", responses={**example("The voices", VOICES), **LISTED})
 async def voices(service: Service) -> dict[str, Any]:
-    """The model's voices and the aliases of the VoiceModel."""
+    """The model's voices, those of recordings beside it, and the aliases of the VoiceModel."""
     _, catalogue = service.offer()
     names = [*catalogue.voices, *(a for a in catalogue.aliases if a not in catalogue.voices)]
-    return {"voices": [{"id": name, "name": name} for name in names]}
+    return {"voices": [{**catalogue.describe(name), "id": name, "name": name} for name in names]}
 
 
 def _model(name: str) -> dict[str, Any]:
