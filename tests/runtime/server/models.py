@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from TTS.config import register_config
+from TTS.encoder.utils.generic_utils import setup_encoder_model
 from TTS.tts.models import setup_model
 from TTS.vocoder.models import setup_model as setup_vocoder
 
@@ -48,10 +49,12 @@ def vits(
     languages: tuple[str, ...] = (),
     d_vectors: bool = False,
     decoder: dict[str, Any] | None = None,
+    encoder: bool = False,
 ) -> Path:
     """VITS, end to end, with its stochastic duration predictor: noise enters twice.
 
-    `languages` make it multilingual; `d_vectors` gives its speakers vectors of a file instead of ids, as YourTTS has.
+    `languages` make it multilingual; `d_vectors` gives its speakers vectors of a file instead of ids, as YourTTS has;
+    with the speaker `encoder` that makes such vectors of recordings.
     """
     files = folder / "files"
     files.mkdir(parents=True)
@@ -70,6 +73,10 @@ def vits(
         (files / "speakers.json").write_text(json.dumps(clips))
         files_of_voices |= {"d_vector_file": [str(files / "speakers.json")], "use_d_vector_file": True}
         files_of_voices |= {"d_vector_dim": 16}
+    if encoder:
+        _write_encoder(files)
+        names = {"model": str(files / "model_se.pth"), "config": str(files / "config_se.json")}
+        files_of_voices |= {f"speaker_encoder_{kind}_path": path for kind, path in names.items()}
     config = {
         "model": "vits",
         "audio": {k: v for k, v in AUDIO.items() if k != "num_mels"} | {"num_mels": 40},
@@ -107,6 +114,19 @@ def vits(
         "phoneme_language": "en-us",
     }
     return _write(folder, config)
+
+
+def _write_encoder(files: Path) -> None:
+    """A speaker encoder as YourTTS brings it, with vectors of 16 dimensions."""
+    audio = {"sample_rate": 16000, "fft_size": 512, "win_length": 400, "hop_length": 160, "num_mels": 64}
+    params = {"model_name": "resnet", "input_dim": 64, "proj_dim": 16, "log_input": True, "use_torch_spec": True}
+    config = register_config("speaker_encoder")()
+    needed = {"num_classes_in_batch": 2, "num_utter_per_class": 2, "num_loader_workers": 0}
+    config.from_dict({"model_params": params, "audio": {**audio, "preemphasis": 0.97}, **needed})
+    with torch.random.fork_rng():
+        torch.manual_seed(SEED)
+        torch.save({"model": setup_encoder_model(config).state_dict()}, files / "model_se.pth")
+    (files / "config_se.json").write_text(json.dumps(config.to_dict(), default=str))
 
 
 def glow_tts(folder: Path) -> Path:

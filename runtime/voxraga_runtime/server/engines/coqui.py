@@ -24,8 +24,10 @@ from voxraga_runtime.server.engines import vits
 from voxraga_runtime.server.engines.base import Cancelled, Capabilities, Chunk, FloatArray, Utterance, Voice, Word
 from voxraga_runtime.server.engines.batching import Batcher
 from voxraga_runtime.server.engines.bundle import VOCODERS, Bundle
+from voxraga_runtime.server.engines.dvectors import clones, recorded_voices
 from voxraga_runtime.server.engines.forward import infer_forward
 from voxraga_runtime.server.engines.griffinlim import GriffinLim
+from voxraga_runtime.server.engines.latents import KeptLatents
 from voxraga_runtime.server.engines.noise import OwnNoise
 from voxraga_runtime.server.engines.phonemes import phonemes_of, text_to_ids
 from voxraga_runtime.server.engines.tempo import at_speed, frames_rounded_up
@@ -67,6 +69,7 @@ class CoquiEngine:
         self._vocoder: Any = None
         self._vocoder_ap: Any = None
         self._griffin_lim: GriffinLim | None = None
+        self._recorded: dict[Voice, torch.Tensor] = {}
         self._rate = 0
 
     @property
@@ -87,6 +90,7 @@ class CoquiEngine:
             streaming="slice" if slicing else "sentence",
             max_batch=self._max_batch if slicing else 1,
             timestamps=self._family in TIMED,
+            cloning=clones(self._model),
             phonemes=phonemes_of(self._model.tokenizer),
         )
 
@@ -99,8 +103,7 @@ class CoquiEngine:
         return tuple(self._model.language_manager.language_names)
 
     def voices(self) -> tuple[Voice, ...]:
-        names = self._speakers()
-        return tuple(Voice(name) for name in names) or (Voice(ONLY_VOICE),)
+        return (*map(Voice, self._speakers()), *self._recorded) or (Voice(ONLY_VOICE),)
 
     def load(self) -> None:
         if self._device == "cuda" and not torch.cuda.is_available():
@@ -124,6 +127,8 @@ class CoquiEngine:
         model.load_checkpoint(config, bundle.checkpoint(), eval=True)
         _use_stats(model.ap, bundle.stats)
         self._model = model.to(self._device)
+        if clones(model):
+            self._recorded = recorded_voices(model, bundle.root / "voices", KeptLatents(bundle.checkpoint()))
         self._rate = int(config.audio.get("output_sample_rate") or config.audio.sample_rate)
         if self.capabilities.max_batch > 1:
             run = functools.partial(vits.decode_together, self._model.waveform_decoder)
@@ -225,7 +230,10 @@ class CoquiEngine:
             conditions["language_ids"] = torch.tensor(
                 [model.language_manager.name_to_id[language]], device=self._device
             )
-        if voice in self._speakers():
+        recorded = {known.id: vector for known, vector in self._recorded.items()}
+        if voice in recorded:
+            conditions["d_vectors"] = recorded[voice].to(self._device)
+        elif voice in self._speakers():
             if model.speaker_manager.embeddings_by_names:
                 vector = np.mean(model.speaker_manager.embeddings_by_names[voice], axis=0)
                 conditions["d_vectors"] = torch.tensor(vector, dtype=torch.float32, device=self._device)[None]

@@ -4,11 +4,8 @@ It keeps a generation's state on its modules: two at once would speak with each 
 therefore serves one utterance at a time, and the server runs each in a process of its own (see processes).
 """
 
-import hashlib
 import importlib.util
 import logging
-import os
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +19,7 @@ from TTS.tts.models import xtts as coqui
 from voxraga_runtime.common.errors import StartupError
 from voxraga_runtime.server.engines.base import Cancelled, Capabilities, Chunk, FloatArray, Utterance, Voice
 from voxraga_runtime.server.engines.bundle import Bundle
+from voxraga_runtime.server.engines.latents import KeptLatents
 from voxraga_runtime.server.engines.references import Reference, find_references
 
 logging.getLogger("TTS").setLevel(logging.ERROR)  # it logs the texts
@@ -54,7 +52,7 @@ class XttsEngine:
     def __init__(self, path: Path, device: str = "cpu", scratch: Path | None = None) -> None:
         self._path = path
         self._device = device
-        self._scratch = scratch or Path(tempfile.gettempdir()) / "voxraga-voices"
+        self._scratch = scratch
         self._lock = threading.Lock()
         self._model: Any = None
         self._latents: dict[str, Latents] = {}
@@ -116,24 +114,14 @@ class XttsEngine:
         self._model = model.to(self._device)
         own = model.speaker_manager.speakers if model.speaker_manager is not None else {}
         self._latents = {name: (v["gpt_cond_latent"], v["speaker_embedding"]) for name, v in own.items()}
+        kept = KeptLatents(checkpoint, self._scratch)
         voices = [Voice(name) for name in own]
         for reference in find_references(bundle.root / "voices", REFERENCE_RATE):
             if reference.name not in own:  # the model's own names stay the model's
-                self._latents[reference.name] = self._of_recordings(reference, checkpoint)
+                heard, speaker = (part.to(self._device) for part in kept.of(reference, self._hear))
+                self._latents[reference.name] = (heard, speaker)
                 voices.append(Voice(reference.name, reference.language, origin="recording", license=reference.license))
         self._voices = tuple(voices)
-
-    def _of_recordings(self, reference: Reference, checkpoint: Path) -> Latents:
-        """A speaker's latents: computed once for these recordings and this checkpoint, then read from the scratch."""
-        weights = checkpoint.stat()
-        key = f"{reference.digest} {weights.st_size} {weights.st_mtime_ns} {checkpoint}"
-        kept = self._scratch / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.pt"
-        try:
-            first, second = torch.load(kept, map_location=self._device, weights_only=True)
-        except Exception:  # noqa: BLE001 - not there, or not whole: torch raises anything
-            first, second = self._hear(reference)
-            self._keep((first.cpu(), second.cpu()), kept)
-        return first, second
 
     @torch.inference_mode()
     def _hear(self, reference: Reference) -> Latents:
@@ -151,16 +139,6 @@ class XttsEngine:
             chunk_length=config.gpt_cond_chunk_len,
         )
         return heard, torch.stack(speakers).mean(dim=0)
-
-    def _keep(self, latents: Latents, path: Path) -> None:
-        """Whole or not at all; a scratch that can't be written only costs the time at the next start."""
-        part = path.with_suffix(f".{os.getpid()}")
-        try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            torch.save(latents, part)
-            part.replace(path)
-        except OSError:
-            part.unlink(missing_ok=True)
 
     def close(self) -> None:
         self._model = None
