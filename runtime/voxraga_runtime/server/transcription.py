@@ -36,7 +36,9 @@ class Listen:
     language: str | None = None
     prompt: str = ""
     temperature: float = 0.0
+    seed: int = 0
     timestamps: bool = True
+    words: bool = False
     translate: bool = False
 
 
@@ -93,7 +95,9 @@ class Transcriptions:
                 language,
                 listen.prompt,
                 listen.temperature,
+                seed=listen.seed,
                 timestamps=listen.timestamps,
+                words=listen.words,
                 translate=listen.translate,
                 cancelled=job.cancelled,
             ):
@@ -140,6 +144,9 @@ class Transcriptions:
             raise InvalidRequest(message, param="file", code="audio_too_short")
         if not 0 <= listen.temperature <= HOTTEST:  # also false of NaN
             raise InvalidRequest(f"temperature is {listen.temperature:g}; it must be 0 to 1", param="temperature")
+        if listen.words and not self.engine.tells_words:
+            message = "this model can't tell the words' times: its generation_config.json names no alignment_heads"
+            raise InvalidRequest(message, param="timestamp_granularities", code="unsupported_by_model")
         if not listen.language:
             return None
         wanted = listen.language.replace("_", "-").split("-")[0].lower()

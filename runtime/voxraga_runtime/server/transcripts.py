@@ -1,7 +1,7 @@
 """What was heard, and how it is written down: json, text, srt, vtt, verbose_json and events. Pure."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,28 +29,37 @@ class Transcript:
     def json(self) -> dict[str, Any]:
         return {"text": self.text, "usage": self._usage}
 
-    def verbose(self) -> dict[str, Any]:
+    def verbose(self, granularities: Container[str] = ("segment",)) -> dict[str, Any]:
         """OpenAI's verbose_json, without the likelihoods, which not every model has."""
+        parts = {"words": self._words(), "segments": self._segments()}
         return {
             "task": "transcribe",
             "language": self.language,
             "duration": round(self.seconds, 3),
             "text": self.text,
             "usage": self._usage,
-            "segments": [
-                {
-                    "id": number,
-                    "seek": 0,
-                    "start": round(s.start, 3),
-                    "end": round(s.end, 3),
-                    "text": s.text,
-                    "tokens": list(s.tokens),
-                    "temperature": s.temperature,
-                    "compression_ratio": round(s.compression_ratio, 3),
-                }
-                for number, s in enumerate(self.segments)
-            ],
+            **{name: part for name, part in parts.items() if name.removesuffix("s") in granularities},
         }
+
+    def _words(self) -> list[dict[str, Any]]:
+        return [
+            {"word": w.text, "start": round(w.start, 3), "end": round(w.end, 3)} for s in self.segments for w in s.words
+        ]
+
+    def _segments(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "id": number,
+                "seek": 0,
+                "start": round(s.start, 3),
+                "end": round(s.end, 3),
+                "text": s.text,
+                "tokens": list(s.tokens),
+                "temperature": s.temperature,
+                "compression_ratio": round(s.compression_ratio, 3),
+            }
+            for number, s in enumerate(self.segments)
+        ]
 
     def srt(self) -> str:
         return "".join(

@@ -139,7 +139,8 @@ def _spread(config: dict[str, Any], folder: Path, switches: set[str]) -> None:
 def _check_names(config: dict[str, Any], label: str) -> None:
     """Refuse classes and functions by name, wherever in the document they stand."""
     for key, value, where in walk(config):
-        if key.endswith("_class") and value is not None and str(value) not in CHARACTERS | {""}:
+        # a number counts something by class (num_utter_per_class), as a speaker encoder's config does
+        if key.endswith("_class") and isinstance(value, str | list | dict) and str(value) not in CHARACTERS | {""}:
             raise StoreError("UnsafeModel", f"{label}: {where} is {value!r}, which is no character set of coqui-tts")
         if key in ("text_cleaner", "phonemizer") and value:
             _require_word(value, f"{label}: {where}")

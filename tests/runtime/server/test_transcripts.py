@@ -14,12 +14,13 @@ from tests.runtime.server.harness import Running, running
 from voxraga_runtime.common.audio import FloatArray
 from voxraga_runtime.common.encoding import FORMATS, encode
 from voxraga_runtime.common.errors import InvalidRequest
+from voxraga_runtime.server.engines.base import Word
 from voxraga_runtime.server.engines.transcribe import Heard, Segment
 from voxraga_runtime.server.recording import RATE, decode
 from voxraga_runtime.server.transcripts import Transcript
 
 SEGMENTS = (
-    Segment(0.0, 1.25, " Hello there.", (7, 8)),
+    Segment(0.0, 1.25, " Hello there.", (7, 8), words=(Word("Hello", 0.1, 0.5), Word("there.", 0.5, 1.2))),
     Segment(1.25, 3723.0045, " It costs\n\n3.14 --> euros."),
 )
 FIRST, SECOND = "Hello there.\n\n", "It costs 3.14 -> euros.\n\n"
@@ -41,6 +42,7 @@ class Ears:
 
     architecture = "ears"
     languages = ("en", "de")
+    tells_words = True
 
     def __init__(self) -> None:
         self.heard: list[dict[str, Any]] = []
@@ -138,6 +140,21 @@ def test_verbose_json(api: Running, ears: Ears) -> None:
     assert ears.heard[0]["timestamps"] is True
 
 
+@pytest.mark.parametrize(("asked", "given"), [(["word"], {"words"}), (["word", "segment"], {"words", "segments"})])
+def test_words_where_they_are_asked_for(api: Running, ears: Ears, asked: list[str], given: set[str]) -> None:
+    made = post(api, response_format="verbose_json", seed="7", **{"timestamp_granularities[]": asked}).json()
+    assert made.keys() & {"words", "segments"} == given
+    assert made["words"] == [{"word": "Hello", "start": 0.1, "end": 0.5}, {"word": "there.", "start": 0.5, "end": 1.2}]
+    assert (ears.heard[0]["words"], ears.heard[0]["seed"]) == (True, 7)
+
+
+def test_a_model_that_knows_no_words_says_so(api: Running, ears: Ears, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ears, "tells_words", False)
+    answer = post(api, response_format="verbose_json", **{"timestamp_granularities[]": ["word"]})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "unsupported_by_model")
+    assert "alignment_heads" in answer.json()["error"]["message"]
+
+
 def test_a_model_that_breaks(api: Running, ears: Ears) -> None:
     ears.fail = True
     assert post(api).json()["error"]["code"] == "transcription_failed"
@@ -179,6 +196,9 @@ def test_openais_client(api: Running) -> None:
         ({"temperature": "2"}, "temperature"),
         ({"stream": "perhaps"}, "stream"),
         ({"timestamp_granularities[]": ["word"]}, "timestamp_granularities"),
+        ({"seed": "-1"}, "seed"),
+        ({"seed": "9" * 30}, "seed"),
+        ({"seed": "²"}, "seed"),
         ({"timestamp_granularities[]": ["letter"], "response_format": "verbose_json"}, "timestamp_granularities"),
     ],
 )

@@ -63,6 +63,7 @@ def whisper(folder: Path) -> Path:
         no_timestamps_token_id=ids["<|notimestamps|>"],
         prev_sot_token_id=ids["<|startofprev|>"],
         max_initial_timestamp_index=50,
+        alignment_heads=[[0, 0], [0, 1]],
         max_length=POSITIONS,
         return_timestamps=False,
     )

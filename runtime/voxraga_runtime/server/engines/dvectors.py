@@ -31,7 +31,7 @@ def recorded_voices(model: Any, folder: Path, kept: KeptLatents) -> dict[Voice, 
 
 @torch.inference_mode()
 def _embedding(model: Any, reference: Reference) -> torch.Tensor:
-    """The mean of the clips' vectors, as SpeakerManager.compute_embedding_from_clip has it, from checked samples."""
+    """The mean of the clips' vectors, as SpeakerManager.compute_embedding_from_clip has it; no silence is cut off."""
     manager = model.speaker_manager
     by_torch = manager.encoder_config.model_params.get("use_torch_spec", False)
     device = next(manager.encoder.parameters()).device

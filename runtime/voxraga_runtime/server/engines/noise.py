@@ -11,7 +11,8 @@ class OwnNoise(TorchFunctionMode):
     """While entered, this thread's random draws come from a generator seeded with `seed`.
 
     torch has one global generator for each device: with two threads, each request's noise would depend on the
-    other's. coqui's models call torch.randn, torch.randn_like and dropout; a mode is entered by one thread only.
+    other's. coqui's models call torch.randn, torch.randn_like and dropout, Whisper torch.multinomial; a mode is
+    entered by one thread only.
     """
 
     def __init__(self, seed: int) -> None:
@@ -53,6 +54,11 @@ class OwnNoise(TorchFunctionMode):
         kwargs.setdefault("generator", self.generator(kwargs.get("device")))
         return torch.rand(*size, **kwargs)
 
+    def multinomial(self, weights: torch.Tensor, num_samples: int, **kwargs: Any) -> torch.Tensor:
+        """How Whisper draws its tokens."""
+        kwargs.setdefault("generator", self.generator(weights.device))
+        return torch.multinomial(weights, num_samples, **kwargs)
+
     def dropout(self, x: torch.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> torch.Tensor:
         """Tacotron's prenet keeps its dropout in inference: it is part of how the model speaks."""
         del inplace
@@ -67,5 +73,6 @@ _DRAWS: dict[Any, Callable[..., torch.Tensor]] = {
     torch.rand_like: OwnNoise.rand_like,
     torch.randn: OwnNoise.randn,
     torch.rand: OwnNoise.rand,
+    torch.multinomial: OwnNoise.multinomial,
     torch.nn.functional.dropout: OwnNoise.dropout,
 }

@@ -1,7 +1,7 @@
 """Whisper, by transformers: speech to text in windows of 30 seconds, each cut where its last whole segment ends."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from transformers.utils import logging
 from voxraga_runtime.common.errors import StartupError
 from voxraga_runtime.server.engines.base import Cancelled, FloatArray
 from voxraga_runtime.server.engines.bundle import Bundle
+from voxraga_runtime.server.engines.noise import OwnNoise
+from voxraga_runtime.server.engines.token_words import words_in
 from voxraga_runtime.server.engines.transcribe import RATE, Heard, Segment
 
 WINDOW = 30.0  # seconds that the model was trained on
@@ -57,6 +59,10 @@ class WhisperEngine:
         codes = getattr(self._model.generation_config, "lang_to_id", None) or {"<|en|>": 0}
         return tuple(SPECIAL.sub(r"\1", code) for code in codes)
 
+    @property
+    def tells_words(self) -> bool:
+        return bool(getattr(self._model.generation_config, "alignment_heads", None))
+
     def load(self) -> None:
         if self._device == "cuda" and not torch.cuda.is_available():
             raise StartupError("DeviceUnavailable", "device is cuda, but torch sees no GPU in this container")
@@ -85,7 +91,9 @@ class WhisperEngine:
         prompt: str = "",
         temperature: float = 0.0,
         *,
+        seed: int = 0,
         timestamps: bool = True,
+        words: bool = False,
         translate: bool = False,
         cancelled: Cancelled = lambda: False,
     ) -> Iterator[Heard | Segment]:
@@ -93,10 +101,13 @@ class WhisperEngine:
         spoken = language or self._detect(pcm16k[: round(WINDOW * RATE)])
         yield Heard(spoken, length)
         options = self._options(spoken, prompt, temperature, timestamps=timestamps, translate=translate)
+        options["return_token_timestamps"] = words and timestamps
+        noise = OwnNoise(seed)
         start = 0.0
         while start < length and not cancelled():
             window = pcm16k[round(start * RATE) : round((start + WINDOW) * RATE)]
-            found = self._window(window, options, cancelled)
+            with noise:  # it belongs to the thread: not entered while the caller has a segment
+                found = self._window(window, options, spoken, cancelled)
             if cancelled():
                 return
             last = start + WINDOW >= length
@@ -120,7 +131,7 @@ class WhisperEngine:
         return options
 
     @torch.inference_mode()
-    def _window(self, pcm: FloatArray, options: dict[str, Any], cancelled: Cancelled) -> list[Segment]:
+    def _window(self, pcm: FloatArray, options: dict[str, Any], language: str, cancelled: Cancelled) -> list[Segment]:
         features, mask = self._hear(pcm)
         timed = bool(options["return_timestamps"])
         made = self._model.generate(
@@ -132,19 +143,21 @@ class WhisperEngine:
             **options,
         )
         length = len(pcm) / RATE
-        if not timed:
-            return self._segments([(0.0, length, made[0].tolist())], length)
-        found = [(float(s["start"]), float(s["end"]), s["tokens"].tolist()) for s in made["segments"][0]]
-        return self._segments(found, length)
+        found = made["segments"][0] if timed else [{"start": 0.0, "end": length, "tokens": made[0]}]
+        return [s for part in found if (s := self._segment(part, length, language)) is not None]
 
-    def _segments(self, found: list[tuple[float, float, list[int]]], length: float) -> list[Segment]:
-        """Those that say something, within the audio."""
-        segments = []
-        for start, end, tokens in found:
-            text = self._tokenizer.decode(tokens, skip_special_tokens=True)
-            if text.strip() and start < length:
-                segments.append(Segment(start, max(start, min(end, length)), text, tuple(tokens)))
-        return segments
+    def _segment(self, part: dict[str, Any], length: float, language: str) -> Segment | None:
+        """What a part of the window says, within the audio; None where that is nothing."""
+        start, end, tokens = float(part["start"]), float(part["end"]), part["tokens"].tolist()
+        text = self._decode(tokens)
+        if not text.strip() or start >= length:
+            return None
+        ends = part["token_timestamps"].tolist() if "token_timestamps" in part else None
+        words = () if ends is None else words_in(tokens, ends, start, self._decode, language)
+        return Segment(start, max(start, min(end, length)), text, tuple(tokens), words=words)
+
+    def _decode(self, tokens: Sequence[int]) -> str:
+        return str(self._tokenizer.decode(tokens, skip_special_tokens=True))
 
     @torch.inference_mode()
     def _detect(self, pcm: FloatArray) -> str:

@@ -24,7 +24,8 @@ router = APIRouter(tags=["OpenAI"])
 
 PATHS = ("/v1/audio/transcriptions", "/stt")
 OPENAI_MODELS = ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe")
-GRANULARITIES = ("segment",)  # the engines tell no words' times
+GRANULARITIES = ("segment", "word")
+MOST_SEEDS = 2**62
 LONGEST_FIELD = 16 << 10  # bytes; a prompt
 HOTTEST = 1.0
 DECODERS = 2  # recordings decoded at once: each holds its samples
@@ -59,6 +60,7 @@ PROPERTIES = {
     "prompt": {"type": "string", "description": "Text that went before, or names to expect"},
     "response_format": {"type": "string", "enum": list(FORMATS)},
     "temperature": {"type": "number", "minimum": 0, "maximum": HOTTEST},
+    "seed": {"type": "integer", "minimum": 0, "description": "Extension: with a temperature, equal seeds hear alike"},
     "timestamp_granularities[]": {"type": "array", "items": {"type": "string", "enum": list(GRANULARITIES)}},
     "stream": {"type": "boolean", "description": "Events instead of one answer (json and text)"},
 }
@@ -76,7 +78,14 @@ async def transcriptions(request: Request, service: Service) -> Response:
         _require_model(asked.model, service)
         async with request.app.state.decoders:
             audio = await asyncio.to_thread(decode, asked.file.file, service.settings.max_audio_seconds)
-    listen = Listen(asked.language, asked.prompt, asked.temperature, timestamps=asked.format not in {"json", "text"})
+    listen = Listen(
+        asked.language,
+        asked.prompt,
+        asked.temperature,
+        asked.seed,
+        timestamps=asked.format not in {"json", "text"},
+        words="word" in asked.granularities,
+    )
     service.metrics.heard_seconds.inc(len(audio) / RATE)
     async with contextlib.AsyncExitStack() as stack:
         gone = await stack.enter_async_context(leaving(request))
@@ -85,7 +94,7 @@ async def transcriptions(request: Request, service: Service) -> Response:
             events = _events(begun, stack.pop_all())
             return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
         segments = [segment async for segment in begun.segments()]
-    return _written(Transcript(segments, begun.heard.duration, begun.heard.language), asked.format)
+    return _written(Transcript(segments, begun.heard.duration, begun.heard.language), asked)
 
 
 async def _events(begun: Transcription, stack: contextlib.AsyncExitStack) -> AsyncIterator[str]:
@@ -128,11 +137,16 @@ class _Asked:
         self.prompt = _text(form, "prompt")
         self.format = _one_of("response_format", _text(form, "response_format") or "json", FORMATS)
         self.temperature = _temperature(_text(form, "temperature"))
+        self.seed = _seed(_text(form, "seed"))
         streamed = _one_of("stream", (_text(form, "stream") or "false").lower(), ("true", "false", "1", "0"))
         self.stream = streamed in {"true", "1"}
         named = [*form.getlist("timestamp_granularities[]"), *form.getlist("timestamp_granularities")]
-        for name in named:
-            _one_of("timestamp_granularities", str(name), GRANULARITIES)
+        self.granularities = [_one_of("timestamp_granularities", str(name), GRANULARITIES) for name in named] or [
+            "segment"
+        ]
+        if "word" in self.granularities and self.format != "verbose_json":
+            message = f"timestamp_granularities word needs response_format verbose_json; it is {self.format}"
+            raise InvalidRequest(message, param="timestamp_granularities")
 
 
 def _file(form: FormData) -> UploadFile:
@@ -165,11 +179,18 @@ def _temperature(text: str) -> float:
     return value
 
 
-def _written(transcript: Transcript, form: str) -> Response:
+def _seed(text: str) -> int:
+    if text and not (text.isdecimal() and len(text) < 20 and int(text) < MOST_SEEDS):  # noqa: PLR2004 - its digits
+        raise InvalidRequest(f"seed is {text[:80]!r}; it must be a whole number from 0 to 2^62 - 1", param="seed")
+    return int(text or 0)
+
+
+def _written(transcript: Transcript, asked: _Asked) -> Response:
+    form = asked.format
     if form == "text":
         return PlainTextResponse(transcript.text + "\n")
     if form == "srt":
         return PlainTextResponse(transcript.srt(), media_type="application/x-subrip")
     if form == "vtt":
         return PlainTextResponse(transcript.vtt(), media_type="text/vtt")
-    return JSONResponse(transcript.verbose() if form == "verbose_json" else transcript.json())
+    return JSONResponse(transcript.verbose(asked.granularities) if form == "verbose_json" else transcript.json())
