@@ -206,8 +206,9 @@ class _Cleaner:
                     return name
         if value and needed:
             self._missing(value, where)
-        if value:
-            log.warning("dropped a path that leads nowhere", file=self.label, key=where, value=value)
+        if not value:
+            return value  # as it was: coqui-tts reads null and "" as what its own field's type says
+        log.warning("dropped a path that leads nowhere", file=self.label, key=where, value=value)
         return None
 
     def _inside(self, value: str) -> str | None:
