@@ -25,6 +25,7 @@ class Speech:
     streamed: bool
     events: bool = False  # server-sent events around the audio
     characters: int = 0
+    model: str = ""  # its own name
 
 
 @dataclass(slots=True)

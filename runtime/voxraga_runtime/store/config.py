@@ -207,7 +207,7 @@ class _Cleaner:
         if value and needed:
             self._missing(value, where)
         if not value:
-            return value  # as it was: coqui-tts reads null and "" as what its own field's type says
+            return None if value is None else ""  # as it was: null is wrong where a field of coqui-tts is a string
         log.warning("dropped a path that leads nowhere", file=self.label, key=where, value=value)
         return None
 

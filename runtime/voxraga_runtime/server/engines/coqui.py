@@ -96,6 +96,11 @@ class CoquiEngine:
     def languages(self) -> tuple[str, ...]:
         return tuple(self._model.language_manager.language_names)
 
+    @property
+    def memory(self) -> int:
+        parts = [part for part in (self._model, self._vocoder) if part is not None]
+        return sum(tensor.nbytes for part in parts for tensor in (*part.parameters(), *part.buffers()))
+
     def voices(self) -> tuple[Voice, ...]:
         names = self._speakers()
         return tuple(Voice(name) for name in names) or (Voice(ONLY_VOICE),)

@@ -1,8 +1,7 @@
-"""The server's own routes: /synthesize and /models."""
+"""The server's own routes to speech: /synthesize, with one model or several."""
 
 import asyncio
 import base64
-import dataclasses
 import time
 from typing import Any
 
@@ -13,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from voxraga_runtime.common.errors import ClientGone, InvalidRequest, Overloaded, Unavailable, VoxragaError
 from voxraga_runtime.server.requests import Ask
 from voxraga_runtime.server.routes.access import Service, leaving
-from voxraga_runtime.server.routes.answers import AUDIO, LISTED, WORKED, example
+from voxraga_runtime.server.routes.answers import AUDIO, WORKED, example
 
 router = APIRouter(tags=["native"])
 
@@ -24,16 +23,6 @@ COMPARED = {
         "narrator": {**SPOKEN, "latency_seconds": 0.41},
         "other": {"error": {**MISSING, "param": "model", "code": "model_not_found"}},
     }
-}
-DESCRIBED = {
-    "name": "narrator",
-    "architecture": "vits",
-    "sample_rate": 22050,
-    "languages": ["en"],
-    "voices": ["p225", "p226"],
-    "default_voice": "p225",
-    "capabilities": {"speed": True, "reentrant": True, "streaming": "sentence"},
-    "device": "cpu",
 }
 
 
@@ -124,21 +113,3 @@ async def _timed(service: Service, request: Request, ask: Ask, gone: asyncio.Eve
         "sample_rate": speech.rate,
         "latency_seconds": round(time.perf_counter() - began, 4),
     }
-
-
-@router.get("/models", responses={**example("The model", {"models": [DESCRIBED]}), **LISTED})
-async def models(request: Request, service: Service) -> dict[str, Any]:
-    """The served model in full."""
-    engine, catalogue = service.offer()
-    described = {
-        "name": catalogue.model,
-        "architecture": engine.architecture,
-        "sample_rate": engine.sample_rate,
-        "languages": list(catalogue.languages),
-        "voices": list(catalogue.voices),
-        "default_voice": catalogue.default_voice,
-        "capabilities": dataclasses.asdict(engine.capabilities),
-        "device": service.settings.device,
-        **request.app.state.provenance,
-    }
-    return {"models": [described]}
