@@ -86,21 +86,27 @@ async def _read(process: asyncio.subprocess.Process) -> bytes:
 
 
 def _found(output: bytes, code: int, limits: Limits) -> dict[str, Any]:
-    try:
-        found = json.loads(output.splitlines()[-1])
-    except (IndexError, ValueError):
+    found = _answer(output)
+    if found is None:
         log.warning(
             "the spoken test ended without an answer", code=code, output=output[-TOLD:].decode(errors="replace")
         )
         ended = f"signal {-code}" if code < 0 else f"exit code {code}"
-        raise _invalid(
-            f"the process that loaded it ended by {ended}; {limits.memory} bytes of memory were allowed"
-        ) from None
+        raise _invalid(f"the process that loaded it ended by {ended}; {limits.memory} bytes of memory were allowed")
     if found.get("reason") == UNCONFINED:
         raise StoreError("InternalError", f"this machine can't confine a process to try the model: {found['message']}")
     if "reason" in found:
         raise _invalid(found["message"])
-    return dict(found)
+    return found
+
+
+def _answer(output: bytes) -> dict[str, Any] | None:
+    """What `trial` prints last; None for anything else."""
+    try:
+        found = json.loads(output.splitlines()[-1])
+    except (IndexError, ValueError):
+        return None
+    return found if isinstance(found, dict) and set(found) in ({"voices", "memory"}, {"reason", "message"}) else None
 
 
 def _invalid(why: str) -> StoreError:
