@@ -184,11 +184,12 @@ async def test_a_model_that_speaks_is_never_evicted(shelf: Shelf) -> None:
     assert shelf.loaded() == ["b", "narrator"]
 
 
-@with_settings(models_max_loaded=2, queue_timeout=0.1)
+@with_settings(models_max_loaded=2)
 async def test_no_room_in_time_is_an_answer(shelf: Shelf) -> None:
     shelf.add("a", "b")
     await shelf.registry.take("a", asyncio.Event())
-    assert (await refused(shelf, "b")).code in {"models_busy", "loading"}
+    shelf.registry._settings = shelf.settings.model_copy(update={"queue_timeout": 0.05})
+    assert (await refused(shelf, "b")).code in {"models_busy", "loading"}  # whose time is over first
     assert (await shelf.use(None)) is shelf.registry.own
 
 
@@ -246,6 +247,17 @@ async def test_a_deleted_model_is_noticed(shelf: Shelf) -> None:
         await shelf.use("a")
     await until(lambda: shelf.engines[1].closed)
     assert shelf.count("model_evictions_total", reason="deleted") == 1
+
+
+async def test_a_folder_that_cannot_be_read_is_told_apart_from_a_deleted_model(shelf: Shelf) -> None:
+    shelf.add("a")
+    await shelf.use("a")
+    (shelf.uploads.path / "models").rename(shelf.uploads.path / "away")
+    assert (await refused(shelf, "a")).code == "uploads_unreadable"
+    assert await shelf.registry.stored() == []
+    (shelf.uploads.path / "away").rename(shelf.uploads.path / "models")
+    assert (await shelf.use("a")).stored.name == "a"
+    assert shelf.loads == ["a"]
 
 
 @with_settings(models_idle_timeout=0.05)

@@ -129,6 +129,18 @@ def test_a_silent_model_is_refused_by_its_spoken_test(api: Running, folder: Path
     nothing_left(folder)
 
 
+def test_a_model_that_eats_memory_is_refused(api: Running, folder: Path, speedy_bundle: Path) -> None:
+    files = speedy_bundle / "files"
+    config = json.loads((files / "config.json").read_text())
+    config["model_args"]["hidden_channels"] = 40_000  # a convolution of 25 GB
+    sent = {"config.json": json.dumps(config).encode(), "model.pth": (files / "model.pth").read_bytes()}
+    answer = upload(api, parts_of(sent))
+    assert (answer.status_code, error_of(answer)["code"]) == (422, "invalid_model")
+    assert "memory" in error_of(answer)["message"]
+    assert str(folder) not in error_of(answer)["message"]
+    nothing_left(folder)
+
+
 @pytest.mark.parametrize(("files", "reason", "said"), BAD.values(), ids=BAD)
 def test_what_the_gate_refuses(api: Running, folder: Path, files: dict[str, bytes], reason: str, said: str) -> None:
     hidden = any(name.startswith(".") for name in files)  # an archive's are passed over
@@ -279,6 +291,11 @@ def test_off_by_default(tmp_path: Path) -> None:
         for answer in (upload(server, packed(b"x")), server.client.delete("/models/mine")):
             assert (answer.status_code, error_of(answer)["code"]) == (403, "uploads_disabled")
             assert "VOXRAGA_UPLOADS_PATH" in error_of(answer)["message"]
+
+
+def test_a_large_refused_upload_still_gets_its_answer(tmp_path: Path) -> None:
+    with running(ToneEngine(), tmp_path) as server:
+        assert upload(server, packed(bytes(16 << 20))).status_code == 403
 
 
 def test_uploads_need_a_key(tmp_path: Path) -> None:

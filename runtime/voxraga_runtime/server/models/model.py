@@ -51,8 +51,9 @@ def prepare(settings: ServerSettings, engine: Engine, stored: Stored) -> Model:
 
 
 def settings_for(settings: ServerSettings, stored: Stored) -> ServerSettings:
-    """The server's settings for a model that isn't its own: what names voices and languages is about the own one."""
-    about_own: dict[str, object] = {"default_voice": None, "default_language": None, "voice_aliases": {}}
+    """The server's settings for a model that isn't its own: some are about that one's voices and processes."""
+    about_own: dict[str, object] = {"default_voice": None, "default_language": None, "max_concurrency": None}
+    about_own["voice_aliases"] = {}
     return settings.model_copy(update={"model_name": stored.name, "model_path": stored.path, **about_own})
 
 

@@ -98,14 +98,22 @@ class Registry:
         """Every model of the uploads folder, by name, as it is now."""
         if self.uploads is None:
             return []
-        found = await asyncio.to_thread(_read_all, self.uploads)
+        try:
+            found = await asyncio.to_thread(_read_all, self.uploads)
+        except OSError as error:
+            log.warning("the uploads folder can't be read", error=str(error))
+            return []
         return [one for one in found if not self.means_own(one.name)]
 
     async def find(self, name: str) -> Stored:
-        """An uploaded model. Raises NotFound."""
+        """An uploaded model. Raises NotFound, and Unavailable where the folder can't be read."""
         known = self._loaded.get(name)
         if self.uploads is not None and not name_fault(name):
-            found = await asyncio.to_thread(_read_one, self.uploads, name, known.stored if known else None)
+            try:
+                found = await asyncio.to_thread(_read_one, self.uploads, name, known.stored if known else None)
+            except OSError as error:
+                message = f"the uploads folder can't be read: {error.strerror}"
+                raise Unavailable(message, code="uploads_unreadable", retry_after=RETRY_WHILE_LOADING) from None
             if found is not None:
                 return found
         self.forget(name)
@@ -274,7 +282,9 @@ def _used(model: Model) -> Model:
 def _open(open_model: Callable[[Stored], Model], stored: Stored) -> Model:
     """In the loader's thread. What others can write to is looked at again: every file against its hash."""
     manifest.verify(stored.path)
-    return open_model(stored)
+    model = open_model(stored)
+    memory.give_back()  # the checkpoint's copy of the weights
+    return model
 
 
 def _close(model: Model) -> None:
@@ -292,7 +302,7 @@ def _failed(stored: Stored, error: Exception) -> Unavailable:
 def _read_one(uploads: Uploads, name: str, known: Stored | None) -> Stored | None:
     """A model of the folder; None where there is none (any more). What is `known` and the same isn't read again."""
     path = uploads.find(name)
-    with contextlib.suppress(StartupError, OSError):
+    with contextlib.suppress(StartupError, FileNotFoundError):
         if path is not None:
             same = known is not None and known.identity == (path, stores.created(path))
             return known if same else stores.read(name, path)

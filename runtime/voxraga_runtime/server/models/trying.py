@@ -15,6 +15,7 @@ import structlog
 
 from voxraga_runtime.server.models.trial import UNCONFINED
 from voxraga_runtime.store.errors import StoreError
+from voxraga_runtime.store.manifest import FILES
 
 log = structlog.get_logger()
 
@@ -67,7 +68,10 @@ async def speak_confined(path: Path, scratch: Path, limits: Limits, command: Seq
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
-    return _found(output, code, limits)
+    found = _found(output, code, limits)
+    if "reason" in found:
+        raise _invalid(found["message"].replace(f"{path}/{FILES}: ", ""))
+    return found
 
 
 def _environment(scratch: Path) -> dict[str, str]:
@@ -95,8 +99,6 @@ def _found(output: bytes, code: int, limits: Limits) -> dict[str, Any]:
         raise _invalid(f"the process that loaded it ended by {ended}; {limits.memory} bytes of memory were allowed")
     if found.get("reason") == UNCONFINED:
         raise StoreError("InternalError", f"this machine can't confine a process to try the model: {found['message']}")
-    if "reason" in found:
-        raise _invalid(found["message"])
     return found
 
 

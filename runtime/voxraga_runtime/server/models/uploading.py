@@ -6,7 +6,7 @@ The same gate and the same publishing as the fetch Job's (`store`); what is diff
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,9 +78,10 @@ class Uploading:
             raise Unavailable(f"{AT_ONCE} uploads are under way", code="uploads_busy", retry_after=RETRY)
         self._under_way += 1
         try:
-            with _answers(), disk.store_errors(uploads.path, size), uploads.workspace() as folder:
+            with _answers(), disk.store_errors(uploads.path, size):
                 disk.require_space(uploads.path, size)
-                return await self._take(uploads, folder, body, content_type)
+                async with _workspace(uploads) as folder:
+                    return await self._take(uploads, folder, body, content_type)
         finally:
             self._under_way -= 1
 
@@ -91,7 +92,7 @@ class Uploading:
         for made in (incoming, bundle / manifest.FILES, scratch):
             made.mkdir(parents=True)
         form = await receive(body, content_type, incoming, self._settings.uploads_max_bytes)
-        order = self._order(form, uploads)
+        order = await asyncio.to_thread(self._order, form, uploads)
         info = await asyncio.to_thread(_admit, form, bundle / manifest.FILES, order)
         size = sum(file.stat().st_size for file in bundle.rglob("*"))
         async with self._testing:
@@ -161,6 +162,17 @@ def open_uploads(settings: ServerSettings) -> Uploads | None:
         message = error.message if isinstance(error, StoreError) else str(error)
         raise _invalid(f"VOXRAGA_UPLOADS_PATH: {message}") from None
     return uploads
+
+
+@asynccontextmanager
+async def _workspace(uploads: Uploads) -> AsyncIterator[Path]:
+    """`Uploads.workspace` without keeping the event loop from its work: removing gigabytes takes a while."""
+    space = uploads.workspace()
+    folder = await asyncio.to_thread(space.__enter__)
+    try:
+        yield folder
+    finally:
+        await asyncio.to_thread(space.__exit__, None, None, None)
 
 
 def _invalid(message: str) -> StartupError:

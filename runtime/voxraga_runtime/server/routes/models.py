@@ -1,12 +1,16 @@
 """The models of this server: listed in full, brought by users, removed."""
 
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from voxraga_runtime.common.errors import error_body
+from voxraga_runtime.common.errors import VoxragaError, error_body
 from voxraga_runtime.common.guard import UPLOAD
+from voxraga_runtime.common.http import DISCARD
 from voxraga_runtime.server.models import listing
 from voxraga_runtime.server.routes.access import Service
 from voxraga_runtime.server.routes.answers import LISTED, NO_MODEL, WORKED, ErrorBody, Responses, example
@@ -41,6 +45,7 @@ def _error(description: str, message: str, kind: str, param: str | None, code: s
     return {"model": ErrorBody, "description": description, "content": content}
 
 
+PATIENCE = 30  # seconds, with a client that still sends what was refused
 _INVALID = "invalid_request_error"
 REFUSALS: Responses = {
     **{status: WORKED[status] for status in (400, 401, 413, 429, 503)},
@@ -104,8 +109,24 @@ async def upload(request: Request, service: Service) -> dict[str, Any]:
     announced = request.headers.get("content-length", "0")
     size = int(announced) if announced.isdigit() else 0
     uploading: Uploading = request.app.state.uploading
-    stored, found = await uploading.upload(request.stream(), request.headers.get("content-type", ""), size)
+    body = request.stream()
+    try:
+        stored, found = await uploading.upload(body, request.headers.get("content-type", ""), size)
+    except VoxragaError:
+        await _discard(body)
+        raise
     return {**listing.describe(service, stored), "spoken_test": found}
+
+
+async def _discard(body: AsyncIterator[bytes]) -> None:
+    """The rest of a refused body, within reason: a connection closed on unread data is reset, and the answer lost."""
+    read = 0
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE):
+            async for piece in body:
+                read += len(piece)
+                if read > DISCARD:
+                    return
 
 
 @router.delete("/models/{model}", status_code=204, response_class=Response, responses={**REFUSALS, 404: NO_MODEL})
