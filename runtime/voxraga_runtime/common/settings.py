@@ -51,6 +51,15 @@ class ServerSettings(BaseSettings):
     allowed_cidrs: list[Network] = Field(default_factory=list, description="JSON: who may call; everybody if empty")
     trusted_proxies: list[Network] = Field(default_factory=list, description="JSON: whose X-Forwarded-For counts")
     cors_origins: list[Origin] = Field(default_factory=list, description="JSON: pages that may call, https://host")
+    uploads_path: Path | None = Field(None, description="Writable folder of uploaded models; uploads are off if unset")
+    uploads_max_bytes: int = Field(2 << 30, ge=1, le=1 << 40, description="Size of one upload")
+    uploads_without_keys: bool = Field(False, description="Anybody may upload: only for a developer's own machine")
+    models_max_loaded: int = Field(3, ge=1, le=1000, description="Models in memory at once, the own one included")
+    models_memory_bytes: int | None = Field(
+        None, ge=1, description="Memory of the loaded models; what 80 % of the container's limit leaves them if unset"
+    )
+    models_preload: list[str] = Field(default_factory=list, description="JSON: uploaded models to load at the start")
+    models_idle_timeout: float = Field(0, ge=0, le=1e7, description="Unload what nobody used for so long; 0: never")
     termination_log: Path = Field(Path("/dev/termination-log"), description="Where a failed start says why")
 
 

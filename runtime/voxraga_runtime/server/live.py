@@ -180,11 +180,11 @@ class LiveSession:
             first = error.errors()[0]
             name = ".".join(map(str, first["loc"]))
             raise InvalidRequest(f"{name}: {first['msg']}", param=name) from None
-        _, catalogue = self._service.offer()
-        speech = catalogue.speech(self._start.ask("a"))  # the options, checked before anything is written
+        ask = self._start.ask("a")
+        speech = await self._service.agree(ask, self._stop)  # the options, checked before anything is written
         started = {
             "type": "session.started",
-            "model": catalogue.model,
+            "model": speech.model,
             "voice": speech.utterance.voice,
             "format": speech.format.name,
             "content_type": speech.format.content_type,

@@ -10,7 +10,7 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import structlog
 import uvicorn
@@ -21,8 +21,6 @@ from voxraga_runtime.common.metrics import ServerMetrics
 from voxraga_runtime.common.settings import ServerSettings, load_settings
 from voxraga_runtime.common.termination import write_termination_message
 from voxraga_runtime.server.workers import cpu_limit
-from voxraga_runtime.store import manifest
-from voxraga_runtime.store.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,12 +101,19 @@ async def serve(
 ) -> None:
     """Load and serve until `stopping` is set, then drain. Raises StartupError where the model can't be served."""
     from voxraga_runtime.server.app import build_app, largest_text  # noqa: PLC0415 - after _keep_to_the_store
+    from voxraga_runtime.server.models.uploading import open_uploads  # noqa: PLC0415
     from voxraga_runtime.server.service import SpeechService  # noqa: PLC0415
     from voxraga_runtime.server.wyoming import WyomingServer  # noqa: PLC0415
 
-    provenance = _provenance(settings.model_path)
-    service = SpeechService(settings, ServerMetrics(), make_engine, lambda: _setup_thread(settings))
-    server = _Server(_uvicorn_config(build_app(service, provenance), largest_text(settings)))
+    service = SpeechService(
+        settings,
+        ServerMetrics(),
+        make_engine,
+        lambda: _setup_thread(settings),
+        uploads=open_uploads(settings),
+        open_engine=lambda chosen: cast("Engine", _engine(chosen)),
+    )
+    server = _Server(_uvicorn_config(build_app(service), largest_text(settings)))
     listener = _listen(settings.host, settings.port, "VOXRAGA_PORT")
     wyoming = WyomingServer(service)
     if settings.wyoming_port is not None:
@@ -223,21 +228,3 @@ def _set_threads(count: int) -> None:
     import torch  # noqa: PLC0415 - slow, like the engine
 
     torch.set_num_threads(count)  # of this thread: OpenMP counts for each on its own
-
-
-def _provenance(path: Path) -> dict[str, Any]:
-    """What the manifest says of the model. Raises StartupError (ModelMissing) where nothing is stored."""
-    if not path.is_dir():
-        raise StartupError("ModelMissing", f"VOXRAGA_MODEL_PATH is {path}: no such folder; has the fetch Job run?")
-    if not (path / "manifest.json").is_file():
-        return {}  # a plain folder with a model in it, as when one is tried out by hand
-    try:
-        stored = manifest.load(path)
-    except StoreError as error:
-        raise StartupError("ModelInvalid", error.message) from None
-    return {
-        "upstream": stored.model.name,
-        "license": stored.model.license,
-        "revision": stored.revision,
-        "digest": stored.digest,
-    }

@@ -210,8 +210,9 @@ class _Cleaner:
                     return name
         if value and needed:
             self._missing(value, where)
-        if value:
-            log.warning("dropped a path that leads nowhere", file=self.label, key=where, value=value)
+        if not value:
+            return None if value is None else ""  # as it was: null is wrong where a field of coqui-tts is a string
+        log.warning("dropped a path that leads nowhere", file=self.label, key=where, value=value)
         return None
 
     def _inside(self, value: str) -> str | None:

@@ -65,19 +65,15 @@ def _fetch(store: Store, chosen: settings.Settings) -> manifest.Manifest:
         gate.clear(bundle)
         _fill(bundle / manifest.FILES, listing, store, http)
     model = _admit(bundle / manifest.FILES, listing, chosen)
-    files = manifest.describe(bundle / manifest.FILES)
-    digest = manifest.digest_of(files)
-    content = manifest.Manifest(
+    content = manifest.make(
+        bundle / manifest.FILES,
         key=chosen.store_key,
         source=chosen.source.model_dump(by_alias=True, exclude_none=True, exclude_defaults=True),
-        revision=listing.revision or digest,
-        digest=digest,
-        bytes=sum(file.bytes for file in files),
-        files=files,
+        revision=listing.revision,
         model=model,
     )
     store.publish(bundle, content)
-    log.info("published", key=store.key, digest=digest, bytes=content.bytes, files=len(files))
+    log.info("published", key=store.key, digest=content.digest, bytes=content.bytes, files=len(content.files))
     return content
 
 

@@ -49,6 +49,13 @@ def test_defaults_are_the_contract(environment: pytest.MonkeyPatch) -> None:
         "allowed_cidrs": [],
         "trusted_proxies": [],
         "cors_origins": [],
+        "uploads_path": None,
+        "uploads_max_bytes": 2147483648,
+        "uploads_without_keys": False,
+        "models_max_loaded": 3,
+        "models_memory_bytes": None,
+        "models_preload": [],
+        "models_idle_timeout": 0,
     }
 
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from voxraga_runtime.common.errors import ClientGone, Overloaded, Unavailable
-from voxraga_runtime.server.admission import Admission, Lease
+from voxraga_runtime.server.admission import Admission, Lane, Lease
 
 
 def waiter(admission: Admission, gone: asyncio.Event | None = None) -> "asyncio.Task[Lease]":
@@ -190,3 +190,39 @@ async def test_drain_admits_nobody_and_serves_who_waits() -> None:
     assert not idle.done()
     lease.release()
     await asyncio.wait_for(idle, 1)
+
+
+async def test_a_full_lane_holds_up_nobody_else() -> None:
+    admission, narrow, gone = Admission(slots=2, depth=5, timeout=5), Lane(1), asyncio.Event()
+    first = await admission.acquire(gone, narrow)
+    second = asyncio.create_task(admission.acquire(gone, narrow))
+    third = asyncio.create_task(admission.acquire(gone, narrow))
+    await asyncio.sleep(0)
+    assert (admission.running, admission.waiting) == (1, 2)
+    other = await admission.acquire(gone)  # a slot is free, and its lane is another one
+    another = asyncio.create_task(admission.acquire(gone))
+    await asyncio.sleep(0)
+    assert (admission.running, admission.waiting) == (2, 3)
+    other.release()
+    await another  # passes those of the full lane
+    assert not second.done()
+    first.release()
+    (await second).release()
+    (await third).release()
+    (await another).release()
+    await asyncio.wait_for(admission.idle(), 1)
+    assert (narrow.running, admission.running) == (0, 0)
+
+
+async def test_who_leaves_a_lane_leaves_its_place() -> None:
+    admission, narrow, gone = Admission(slots=2, depth=1, timeout=5), Lane(1), asyncio.Event()
+    first = await admission.acquire(gone, narrow)
+    second = asyncio.create_task(admission.acquire(gone, narrow))
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded, match="1 requests wait and 1 run"):
+        await admission.acquire(gone, narrow)
+    gone.set()
+    with pytest.raises(ClientGone):
+        await second
+    first.release()
+    assert (narrow.running, admission.waiting) == (0, 0)

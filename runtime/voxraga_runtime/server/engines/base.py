@@ -99,6 +99,10 @@ class Engine(Protocol):
     def languages(self) -> tuple[str, ...]:
         """The languages a request may name; the first is the default."""
 
+    @property
+    def memory(self) -> int:
+        """Bytes that the loaded model holds: its weights, or its processes."""
+
     def load(self) -> None:
         """Read the weights. Raises errors.StartupError where the model cannot be served."""
 

@@ -102,6 +102,11 @@ class CoquiEngine:
     def languages(self) -> tuple[str, ...]:
         return tuple(self._model.language_manager.language_names)
 
+    @property
+    def memory(self) -> int:
+        parts = [part for part in (self._model, self._vocoder) if part is not None]
+        return sum(tensor.nbytes for part in parts for tensor in (*part.parameters(), *part.buffers()))
+
     def voices(self) -> tuple[Voice, ...]:
         return (*map(Voice, self._speakers()), *self._recorded) or (Voice(ONLY_VOICE),)
 

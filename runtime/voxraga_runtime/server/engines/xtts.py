@@ -76,6 +76,10 @@ class XttsEngine:
         names = [str(name) for name in self._model.config.languages]
         return tuple(n for n in names if importlib.util.find_spec(NEEDS.get(n.split("-")[0], "torch")))
 
+    @property
+    def memory(self) -> int:
+        return sum(tensor.nbytes for tensor in (*self._model.parameters(), *self._model.buffers()))
+
     def voices(self) -> tuple[Voice, ...]:
         return self._voices
 
