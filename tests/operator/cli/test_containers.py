@@ -84,6 +84,12 @@ def test_the_same_settings_here_as_in_a_pod() -> None:
     assert here.left_out == ()
 
 
+def test_words_are_no_variables() -> None:
+    words = {"US$": "dollars", "$$": "rich", "$(VOXRAGA_TASK)": "task"}
+    found = process(made(serving={"lexicon": words}).deployment, Folders(store=STORE))
+    assert json.loads(found.environment["VOXRAGA_LEXICON"]) == words
+
+
 def test_without_keys_nobody_is_asked_for_one_and_nobody_may_upload() -> None:
     found = made(serving=MORE, access=ACCESS)
     serve = process(found.deployment, Folders(store=STORE))
