@@ -21,7 +21,7 @@ FORMATS = ("mp3", "opus", "aac", "flac", "wav", "pcm")
 PROBES = ("/live", "/ready", "/health", "/metrics")
 HASTE = 1.0  # seconds after which an impatient client asks again, whatever Retry-After says; every second one is
 PROBE_EVERY = 0.5  # seconds
-LOITERERS = 10  # of each kind
+MUTE, SLOW, DEAF = 10, 10, 4  # those who mean no good
 REFUSED = (429, 503)
 OK = 200
 TICK = 0.05
@@ -108,13 +108,13 @@ def speech(number: int, sentences: int) -> bytes:
     return json.dumps({"input": text, "response_format": form, "seed": number, **options}).encode()
 
 
-async def crowd(port: int, clients: int, seconds: float, loiterers: int = LOITERERS) -> Seen:
+async def crowd(port: int, clients: int, seconds: float) -> Seen:
     """Everybody for so long; then all leave at once, whatever they wait for."""
     seen = Seen()
     numbers = itertools.count()
     everybody = [_listener(port, seen, numbers, i) for i in range(clients)]
     everybody += [_probe(port, seen), _lag(seen)]
-    everybody += [kind(port) for kind in (_mute, _slow, _deaf) for _ in range(loiterers)]
+    everybody += [kind(port) for kind, count in ((_mute, MUTE), (_slow, SLOW), (_deaf, DEAF)) for _ in range(count)]
     tasks = [asyncio.create_task(one) for one in everybody]
     _, running = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
     for task in running:
