@@ -38,9 +38,8 @@ def _archives() -> list[bytes]:
 
 
 def _checkpoints() -> list[bytes]:
-    legacy = b"".join(
-        pickle.dumps(part, protocol=2) for part in (119547037146038801333356, 1001, {}, {"model": {}}, [])
-    )
+    parts: list[Any] = [119547037146038801333356, 1001, {}, {"model": {}}, []]  # as torch wrote them before 1.6
+    legacy = b"".join(pickle.dumps(part, protocol=2) for part in parts)
     return [bundles.checkpoint(), bundles.checkpoint({"a": {"name": ["x"] * 3, "v": (1.5, None, True)}}), legacy]
 
 
@@ -97,7 +96,10 @@ def _sessions() -> list[bytes]:
 def _events() -> list[bytes]:
     named = json.dumps({"text": "Hi there.", "voice": {"name": "high"}}).encode()
     outside = json.dumps({"type": "synthesize", "data_length": len(named)}).encode()
-    stream = [{"type": "synthesize-start"}, {"type": "synthesize-chunk", "data": {"text": "One. Two"}}]
+    stream: list[dict[str, Any]] = [
+        {"type": "synthesize-start"},
+        {"type": "synthesize-chunk", "data": {"text": "One. Two"}},
+    ]
     return [
         outside + b"\n" + named,
         _lines(*stream, {"type": "synthesize-stop"}) + b"\n",
