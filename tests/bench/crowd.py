@@ -1,7 +1,7 @@
 """A crowd of clients on plain sockets, light enough to share the server's cores, and what each of them saw.
 
 Besides those that ask and listen there are some that mean no good: they open a connection and say nothing, send a
-byte a second, or ask for minutes of sound and never read it.
+byte a second, or ask for a minute of sound and never read it.
 """
 
 import asyncio
@@ -15,13 +15,14 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from tests.bench.texts import SENTENCES
+from voxraga_runtime.server.requests import OPENAI_VOICES
 
 HOST = "127.0.0.1"
 FORMATS = ("mp3", "opus", "aac", "flac", "wav", "pcm")
 PROBES = ("/live", "/ready", "/health", "/metrics")
 HASTE = 1.0  # seconds after which an impatient client asks again, whatever Retry-After says; every second one is
 PROBE_EVERY = 0.5  # seconds
-LOITERERS = 10  # of each kind
+MUTE, SLOW, DEAF = 10, 10, 4  # those who mean no good
 REFUSED = (429, 503)
 OK = 200
 TICK = 0.05
@@ -103,18 +104,26 @@ async def _body(reader: asyncio.StreamReader, headers: dict[str, str]) -> bytes:
 def speech(number: int, sentences: int) -> bytes:
     """The body of a request; no two neighbours ask for the same."""
     text = " ".join(SENTENCES[(number + i) % len(SENTENCES)] for i in range(sentences))
-    form = FORMATS[number % len(FORMATS)]
+    form, voice = FORMATS[number % len(FORMATS)], OPENAI_VOICES[number % 7]
     options = {"stream_format": "sse"} if number % 5 == 0 else {"stream": number % 2 == 0}
-    return json.dumps({"input": text, "response_format": form, "seed": number, **options}).encode()
+    return json.dumps({"input": text, "response_format": form, "voice": voice, "seed": number, **options}).encode()
 
 
-async def crowd(port: int, clients: int, seconds: float, loiterers: int = LOITERERS) -> Seen:
+async def leave(port: int, number: int) -> None:
+    """Ask for much, and go with the first bytes."""
+    body = speech(number, 8)
+    async with _connection(port) as (reader, writer):
+        writer.write(_request("POST", "/v1/audio/speech", len(body)) + body)
+        await reader.read(1)
+
+
+async def crowd(port: int, clients: int, seconds: float) -> Seen:
     """Everybody for so long; then all leave at once, whatever they wait for."""
     seen = Seen()
     numbers = itertools.count()
     everybody = [_listener(port, seen, numbers, i) for i in range(clients)]
     everybody += [_probe(port, seen), _lag(seen)]
-    everybody += [kind(port) for kind in (_mute, _slow, _deaf) for _ in range(loiterers)]
+    everybody += [kind(port) for kind, count in ((_mute, MUTE), (_slow, SLOW), (_deaf, DEAF)) for _ in range(count)]
     tasks = [asyncio.create_task(one) for one in everybody]
     _, running = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
     for task in running:
@@ -179,8 +188,9 @@ async def _slow(port: int) -> None:
 
 
 async def _deaf(port: int) -> None:
-    """Asks for minutes of sound, more than the sockets hold, and takes none of it."""
-    body = json.dumps({"input": " ".join(SENTENCES * 6), "response_format": "wav", "stream": True}).encode()
+    """Asks for a minute of sound, more than the sockets hold, and takes none of it."""
+    wide = {"response_format": "wav", "sample_rate": 48000, "stream": True}
+    body = json.dumps({"input": " ".join(SENTENCES * 3), **wide}).encode()
     while True:
         with contextlib.suppress(OSError):
             async with _connection(port) as (reader, writer):

@@ -92,11 +92,11 @@ async def _short(port: int) -> list[float]:
 
 async def _sample(pid: int, memory: list[int]) -> None:
     while True:
-        memory.append(_resident(pid))
+        memory.append(memory_of(pid))
         await asyncio.sleep(SAMPLE_EVERY)
 
 
-def _resident(pid: int) -> int:
+def memory_of(pid: int) -> int:
     """Bytes of this process alone: its children come and go, espeak-ng for each sentence."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.partition("VmRSS:")[2].split()[0]) << 10

@@ -385,9 +385,10 @@ async def _as_events(parts: AsyncIterator[bytes], speech: Speech, words: list[Wo
                 told += len(fresh)
                 yield _event({"type": "speech.audio.timestamps", "words": timed(fresh)})
             yield _event({"type": "speech.audio.delta", "audio": base64.b64encode(part).decode()})
-    except Exception:  # the status was sent long ago
+    except Exception as error:  # the status was sent long ago
         log.exception("synthesis failed while streaming")
-        yield _event({"type": "error", **SynthesisFailed("the model failed on this text").body()})
+        told = error if isinstance(error, VoxragaError) else SynthesisFailed("the model failed on this text")
+        yield _event({"type": "error", **told.body()})
         return
     usage = {"input_tokens": speech.characters, "output_tokens": size, "total_tokens": speech.characters + size}
     yield _event({"type": "speech.audio.done", "usage": usage})

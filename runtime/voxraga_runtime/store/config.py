@@ -4,6 +4,7 @@ coqui-tts imports what `characters_class` names, unpickles `stats_path` and open
 published config names only files beside it, relative to its folder; `absolute` is for the server, at load.
 """
 
+import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -29,6 +30,8 @@ CHARACTERS = frozenset(
 )
 WORD = re.compile(r"[A-Za-z0-9_]+")
 COMMENTS = re.compile(r'("(?:[^"\\]|\\.)*")|/\*.*?\*/|//[^\n]*', re.DOTALL)
+
+DEEPEST = 50  # levels of a config; coqui's own have six
 
 FILES: dict[str, tuple[tuple[str, ...], str]] = {
     "stats_path": (("scale_stats.npy",), "signal_norm"),
@@ -62,7 +65,18 @@ def read(path: Path, label: str) -> dict[str, Any]:
         raise StoreError("InvalidModel", f"{label} is not JSON: {error}") from error
     if not isinstance(content, dict):
         raise StoreError("InvalidModel", f"{label} holds a {type(content).__name__}, expected an object")
+    _require_shallow(content, label)
     return content
+
+
+def _require_shallow(content: dict[str, Any], label: str) -> None:
+    """So that whoever walks the document needs no more levels of calls than Python has."""
+    level: list[Any] = [content]
+    for _ in range(DEEPEST):
+        inner = [item.values() if isinstance(item, dict) else item for item in level if isinstance(item, dict | list)]
+        level = list(itertools.chain.from_iterable(inner))
+    if level:
+        raise StoreError("InvalidModel", f"{label} is nested more than {DEEPEST} levels deep; no model's config is")
 
 
 def _parse(text: str) -> Any:

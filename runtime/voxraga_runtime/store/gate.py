@@ -13,7 +13,7 @@ from . import config as configs
 from . import disk, pickles, references, stats
 from .errors import StoreError
 from .licenses import require
-from .listing import Listing, bundle_path
+from .listing import Listing, bundle_path, require_distinct
 from .manifest import ModelInfo, relative_files
 from .voices import VOICES, XTTS_SPEAKERS, clones, describe
 
@@ -44,7 +44,9 @@ def admit(folder: Path, listing: Listing, accepted: list[str]) -> ModelInfo:
 
 def check_files(folder: Path) -> None:
     """Refuse what is no plain file, or has a name that leads elsewhere. Raises StoreError UnsafeModel."""
-    for path in sorted(relative_files(folder)):
+    paths = sorted(relative_files(folder))
+    require_distinct(paths, "the model")
+    for path in paths:
         bundle_path(path, "the model")
         if (folder / path).is_symlink() or not (folder / path).is_file():
             raise StoreError("UnsafeModel", f"{path} is not a plain file; links and devices are not allowed")

@@ -12,6 +12,7 @@ from .manifest import ModelInfo
 
 DEFAULT_VOICE = "default"
 """The one voice of a model that does not name any."""
+LOWEST_RATE, HIGHEST_RATE = 4_000, 384_000  # Hz
 XTTS_SPEAKERS = "speakers_xtts.pth"
 VOICES = "voices"
 """Folder of a model that clones: a folder with recordings for each further voice."""
@@ -57,8 +58,10 @@ def _sample_rate(config: dict[str, Any], label: str) -> int:
     audio = config.get("audio")
     audio = audio if isinstance(audio, dict) else {}
     rate = audio.get("output_sample_rate") or audio.get("sample_rate")
-    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or rate <= 0:
-        raise StoreError("InvalidModel", f"{label}: audio.sample_rate is {rate!r}, expected a number of hertz")
+    # NaN is in no range
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        found, allowed = repr(rate)[:80], f"a number of hertz from {LOWEST_RATE} to {HIGHEST_RATE}"
+        raise StoreError("InvalidModel", f"{label}: audio.sample_rate is {found}, expected {allowed}")
     return int(rate)
 
 

@@ -12,6 +12,7 @@ from schemathesis import GenerationMode
 
 from tests.runtime.server.engine import ToneEngine
 from tests.runtime.server.harness import Running, running
+from tests.runtime.server.test_transcripts import Ears
 
 EXAMPLES = 100  # for each operation, valid and not: bounded, and the same in every run
 OPERATIONS = {
@@ -71,9 +72,15 @@ def test_nothing_is_undocumented(document: dict[str, Any]) -> None:
     assert "HTTPValidationError" not in json.dumps(document)
 
 
-@pytest.fixture(scope="module")
-def schema(api: Running) -> Any:
-    return schemathesis.openapi.from_url(f"{api.url}/openapi.json")
+@pytest.fixture(scope="module", params=["TextToSpeech", "SpeechToText"])
+def schema(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Of a server that speaks, and of one that hears."""
+    if request.param == "TextToSpeech":
+        yield schemathesis.openapi.from_url(f"{request.getfixturevalue('api').url}/openapi.json")
+        return
+    hears: Any = Ears
+    with running(hears, tmp_path_factory.mktemp("model"), task="SpeechToText") as server:
+        yield schemathesis.openapi.from_url(f"{server.url}/openapi.json")
 
 
 @pytest.mark.parametrize("mode", list(GenerationMode))
