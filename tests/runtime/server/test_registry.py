@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from tests.runtime.server.brought import publish
 from tests.runtime.server.engine import ToneEngine
-from voxraga_runtime.common.errors import ClientGone, NotFound, StartupError, Unavailable
+from voxraga_runtime.common.errors import ClientGone, NotFound, Overloaded, StartupError, Unavailable
 from voxraga_runtime.common.metrics import ServerMetrics
 from voxraga_runtime.common.settings import load_settings
 from voxraga_runtime.server.models import stored as stores
@@ -182,6 +182,38 @@ async def test_a_model_that_speaks_is_never_evicted(shelf: Shelf) -> None:
     shelf.registry.give_back(speaking)
     await wanting
     assert shelf.loaded() == ["b", "narrator"]
+
+
+@with_settings(models_max_loaded=2)
+async def test_two_that_share_one_place_take_turns(shelf: Shelf) -> None:
+    """Whoever waited for a load uses it before it makes room for the next one."""
+    shelf.add("a", "b")
+    used = await asyncio.gather(*(shelf.use(name) for name in "abababab"))
+    assert [model.name for model in used] == list("abababab")
+    assert sorted(shelf.loads) == ["a", "b"]
+
+
+@with_settings(models_memory_bytes=3 * SIZE + SIZE // 2, models_max_loaded=10)
+async def test_a_model_that_holds_more_than_its_files_makes_room_afterwards(shelf: Shelf) -> None:
+    shelf.add("a", "b")
+    shelf.add("c", content=b"x")
+    for name in ("a", "b"):
+        await shelf.use(name)
+    shelf.registry.own.engine.memory = 2 * SIZE  # type: ignore[union-attr,misc]
+    await shelf.use("c")
+    assert shelf.loaded() == ["c", "narrator"]
+
+
+@with_settings(queue_depth=2)
+async def test_only_so_many_wait(shelf: Shelf) -> None:
+    shelf.add("a")
+    shelf.free.clear()
+    asked = [asyncio.create_task(shelf.use("a")) for _ in range(3)]
+    await until(lambda: shelf.loads)
+    with pytest.raises(Overloaded):
+        await shelf.use("a")
+    shelf.free.set()
+    await asyncio.gather(*asked)
 
 
 @with_settings(models_max_loaded=2)

@@ -7,13 +7,14 @@ next one needs its place. Loads and unloads happen one after another, in a threa
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import structlog
 
-from voxraga_runtime.common.errors import ClientGone, NotFound, StartupError, Unavailable, VoxragaError
+from voxraga_runtime.common.errors import ClientGone, NotFound, Overloaded, StartupError, Unavailable, VoxragaError
 from voxraga_runtime.common.metrics import ServerMetrics
 from voxraga_runtime.common.settings import ServerSettings
 from voxraga_runtime.server import memory
@@ -51,6 +52,7 @@ class Registry:
         self._loaded: dict[str, Model] = {}  # without the own one
         self._retired: dict[Model, str] = {}  # why; replaced or deleted, and still spoken with
         self._loads: dict[str, asyncio.Task[None]] = {}
+        self._wanted: Counter[str] = Counter()  # requests that wait for a load, by the model's name
         self._turn = asyncio.Lock()  # of loads: two at once would both count on the same room
         self._changed = asyncio.Event()  # somebody stopped to use a model
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -103,6 +105,8 @@ class Registry:
         except OSError as error:
             log.warning("the uploads folder can't be read", error=str(error))
             return []
+        for name in self._loaded.keys() - {one.name for one in found}:
+            self.forget(name)
         return [one for one in found if not self.means_own(one.name)]
 
     async def find(self, name: str) -> Stored:
@@ -130,12 +134,19 @@ class Registry:
             raise Unavailable("the model is being loaded", code="loading", retry_after=RETRY_WHILE_LOADING)
         if not name or self.means_own(name):
             return _used(self.own)
+        if self._wanted.total() > self._settings.queue_depth:
+            raise Overloaded("too many requests wait for models to be loaded", retry_after=RETRY_WHILE_LOADING)
         deadline = time.monotonic() + self._settings.queue_timeout
-        while True:
-            stored = await self.find(name)
-            if (model := self.loaded(stored)) is not None:
-                return _used(model)
-            await self._wait(self._load_once(stored), name, deadline, gone)
+        self._wanted[name] += 1  # from now on until it is used it stays, or those who want another would unload it
+        try:
+            while True:
+                stored = await self.find(name)
+                if (model := self.loaded(stored)) is not None:
+                    return _used(model)
+                await self._wait(self._load_once(stored), name, deadline, gone)
+        finally:
+            self._wanted -= Counter((name,))
+            self._changed.set()
 
     def give_back(self, model: Model) -> None:
         """The request that took it is over."""
@@ -161,8 +172,13 @@ class Registry:
         if not model.users:
             self._spawn(self._unload(model, reason))
 
+    def _unused(self) -> list[Model]:
+        """Those that could go now, the one used longest ago first."""
+        unused = [model for model in self._loaded.values() if not model.users and not self._wanted[model.name]]
+        return sorted(unused, key=lambda model: model.last_used)
+
     def _idle_over(self, model: Model) -> None:
-        if not model.users:
+        if model in self._unused():
             self._spawn(self._unload(model, "idle"))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -218,6 +234,8 @@ class Registry:
                 raise _failed(stored, error) from error
             self._metrics.model_loads.labels("loaded").inc()
             self._loaded[stored.name] = model
+            while self._over(0) and (others := [one for one in self._unused() if one is not model]):
+                await self._unload(others[0], "memory")  # it holds more than its files let expect
             log.info("model loaded", model=stored.name, seconds=round(time.monotonic() - began, 2), bytes=model.memory)
 
     async def _make_room(self, stored: Stored) -> None:
@@ -225,9 +243,8 @@ class Registry:
         deadline = time.monotonic() + self._settings.queue_timeout
         self._check_size(stored)
         while (reason := self._lacks(stored)) is not None:
-            unused = [model for model in self._loaded.values() if not model.users]
-            if unused:
-                await self._unload(min(unused, key=lambda model: model.last_used), reason)
+            if unused := self._unused():
+                await self._unload(unused[0], reason)
                 continue
             self._changed.clear()
             with contextlib.suppress(TimeoutError):
@@ -240,9 +257,11 @@ class Registry:
         """What there is too little of: places ("count"), memory, or nothing."""
         if len(self._held()) >= self._settings.models_max_loaded:
             return "count"
-        if self._ceiling is not None and self.memory() + stored.bytes > self._ceiling:
-            return "memory"
-        return None
+        return "memory" if self._over(stored.bytes) else None
+
+    def _over(self, more: int) -> bool:
+        """Whether `more` bytes would be too many."""
+        return self._ceiling is not None and self.memory() + more > self._ceiling
 
     def _check_size(self, stored: Stored) -> None:
         """Whether there could be room for it, with nothing but the own model beside it."""
