@@ -19,7 +19,7 @@ from voxraga_runtime.common.errors import StartupError
 from voxraga_runtime.common.metrics import ServerMetrics
 from voxraga_runtime.common.settings import ServerSettings, load_settings
 from voxraga_runtime.common.termination import write_termination_message
-from voxraga_runtime.server.workers import cpu_limit
+from voxraga_runtime.server.workers import cpu_limit, worker_count
 from voxraga_runtime.store import manifest
 from voxraga_runtime.store.errors import StoreError
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
 
+    from voxraga_runtime.server.engines.ahead import Cores
     from voxraga_runtime.server.engines.base import Engine
     from voxraga_runtime.server.engines.transcribe import Transcriber
     from voxraga_runtime.server.service import SpeechService
@@ -197,7 +198,17 @@ def _engine(settings: ServerSettings) -> "Engine | Transcriber":
 
     # on CPU the cores are busy with one request each: batches only pay on a GPU
     batch = settings.max_batch or (GPU_BATCH if settings.device == "cuda" else 1)
-    return CoquiEngine(settings.model_path, settings.device, batch, max(1, int(cpu_limit())))
+    cores = _cores(worker_count(cpu_limit(), settings.cpu_threads), settings.cpu_threads)
+    threads = max(1, int(cpu_limit()))
+    return CoquiEngine(settings.model_path, settings.device, batch, threads, cores=cores)
+
+
+@functools.cache
+def _cores(count: int, threads: int) -> "Cores":
+    """What may work ahead: one for the whole process, whatever engines there are."""
+    from voxraga_runtime.server.engines.ahead import Cores  # noqa: PLC0415 - imports numpy
+
+    return Cores(count, functools.partial(_set_threads, threads))
 
 
 def _xtts(path: Path, device: str) -> "Engine":
