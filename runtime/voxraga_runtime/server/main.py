@@ -183,13 +183,16 @@ def _listen(host: str, port: int, variable: str) -> socket.socket:
 def _engine(settings: ServerSettings) -> "Engine | Transcriber":
     """The engine for the stored model; those that keep state while they speak run in processes of their own."""
     from voxraga_runtime.server.engines.bundle import Bundle  # noqa: PLC0415 - slow: the port answers meanwhile
+    from voxraga_runtime.server.engines.precision import decoder_type  # noqa: PLC0415
     from voxraga_runtime.server.engines.processes import ProcessEngine  # noqa: PLC0415
 
     if settings.task == "SpeechToText":
+        decoder_type(settings.precision, settings.device, "Whisper", holds=False)
         from voxraga_runtime.server.engines.whisper import WhisperEngine  # noqa: PLC0415 - slow
 
         return WhisperEngine(settings.model_path, settings.device)
     if Bundle(settings.model_path).architecture() == "xtts":
+        decoder_type(settings.precision, settings.device, "XTTS", holds=False)
         count = settings.max_concurrency or 1  # each has its own copy of the weights: more only where it is asked for
         threads = max(settings.cpu_threads, int(cpu_limit() / count))
         make = functools.partial(_xtts, settings.model_path, settings.device)
@@ -200,7 +203,7 @@ def _engine(settings: ServerSettings) -> "Engine | Transcriber":
     batch = settings.max_batch or (GPU_BATCH if settings.device == "cuda" else 1)
     cores = _cores(worker_count(cpu_limit(), settings.cpu_threads), settings.cpu_threads)
     threads = max(1, int(cpu_limit()))
-    return CoquiEngine(settings.model_path, settings.device, batch, threads, cores=cores)
+    return CoquiEngine(settings.model_path, settings.device, batch, threads, cores=cores, precision=settings.precision)
 
 
 @functools.cache

@@ -28,6 +28,7 @@ from voxraga_runtime.server.engines.bundle import VOCODERS, Bundle
 from voxraga_runtime.server.engines.forward import infer_forward
 from voxraga_runtime.server.engines.griffinlim import GriffinLim
 from voxraga_runtime.server.engines.noise import OwnNoise
+from voxraga_runtime.server.engines.precision import Precision, decoder_type
 from voxraga_runtime.server.engines.tempo import at_speed, frames_rounded_up
 from voxraga_runtime.server.engines.words import align, token_symbols
 
@@ -65,8 +66,10 @@ class CoquiEngine:
         batch_threads: int = 1,
         *,
         cores: Cores = ALONE,
+        precision: Precision = "float32",
     ) -> None:
         self._path = path
+        self._precision = precision
         self._device = device
         self._max_batch = max_batch
         self._batch_threads = batch_threads
@@ -136,6 +139,9 @@ class CoquiEngine:
         _use_stats(model.ap, bundle.stats)
         self._model = model.to(self._device)
         hifigan.fold_weights(self._model)
+        kind = decoder_type(self._precision, self._device, str(config.model), holds=self._family == VITS)
+        if self._family == VITS:
+            self._model.waveform_decoder.to(kind)
         self._rate = int(config.audio.get("output_sample_rate") or config.audio.sample_rate)
         if self.capabilities.max_batch > 1:
             run = functools.partial(vits.decode_together, self._model.waveform_decoder)

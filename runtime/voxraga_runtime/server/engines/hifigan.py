@@ -76,9 +76,11 @@ def run(
 ) -> torch.Tensor:
     """Windows [batch, channels, frames] of one layout to samples [batch, n]; `check` is called every few ms of work.
 
-    As HifiganGenerator.forward does it.
+    As HifiganGenerator.forward does it, with the type of number that the decoder's weights have.
     """
-    x = decoder.conv_pre(z)
+    kind = decoder.conv_pre.weight.dtype
+    x = decoder.conv_pre(z.to(kind))
+    g = None if g is None else g.to(kind)
     if hasattr(decoder, "cond_layer"):
         x = x + decoder.cond_layer(g)
     for i, stage in enumerate(plan.stages):
