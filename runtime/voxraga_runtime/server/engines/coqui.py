@@ -194,14 +194,12 @@ class CoquiEngine:
         noise = OwnNoise(utterance.seed + index)
         check()
         # the modes belong to the thread: they end before anything is handed on
-        with noise, torch.inference_mode():
-            if self._family == VITS:
-                made = vits.latents(self._model, x, conditions, utterance.speed)
-            else:
-                with self._exclusive():
-                    samples, durations = self._through_spectrogram(x, utterance.speed, conditions, noise, check)
         if self._family != VITS:
+            with self._exclusive(), noise, torch.inference_mode():
+                samples, durations = self._through_spectrogram(x, utterance.speed, conditions, noise, check)
             return Chunk(samples, index, words=self._words(sentence, tokens, durations)) if samples.size else []
+        with noise, torch.inference_mode():
+            made = vits.latents(self._model, x, conditions, utterance.speed)
         words = self._words(sentence, tokens, made.durations)
         cuts = vits.slices(made.z.shape[-1], streamed=utterance.streamed)
         return [
@@ -212,7 +210,7 @@ class CoquiEngine:
     def _slice(
         self,
         made: vits.Latents,
-        cut: tuple[int, int],
+        cut: hifigan.Span,
         index: int,
         check: Check,
         *,
