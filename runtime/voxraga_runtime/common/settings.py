@@ -25,6 +25,7 @@ class ServerSettings(BaseSettings):
     model_path: Path = Field(description="The model's folder in the store, /store/models/<key>")
     task: Literal["TextToSpeech", "SpeechToText"] = "TextToSpeech"
     device: Literal["cpu", "cuda"] = "cpu"
+    precision: Literal["float32", "float16", "bfloat16"] = Field("float32", description="Of VITS's decoder")
     host: str = Field("", description="Address to listen on; every one, IPv6 included, if unset")
     port: int = Field(8080, ge=0, le=65535, description="0 takes a free one")
     wyoming_port: int | None = Field(None, ge=1, le=65535, description="Home Assistant's protocol; off if unset")

@@ -20,13 +20,14 @@ from voxraga_runtime.common.errors import StartupError
 from voxraga_runtime.common.metrics import ServerMetrics
 from voxraga_runtime.common.settings import ServerSettings, load_settings
 from voxraga_runtime.common.termination import write_termination_message
-from voxraga_runtime.server.workers import cpu_limit
+from voxraga_runtime.server.workers import cpu_limit, worker_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fastapi import FastAPI
 
+    from voxraga_runtime.server.engines.ahead import Cores
     from voxraga_runtime.server.engines.base import Engine
     from voxraga_runtime.server.engines.transcribe import Transcriber
     from voxraga_runtime.server.service import SpeechService
@@ -196,13 +197,16 @@ def _listen(host: str, port: int, variable: str) -> socket.socket:
 def _engine(settings: ServerSettings) -> "Engine | Transcriber":
     """The engine for the stored model; those that keep state while they speak run in processes of their own."""
     from voxraga_runtime.server.engines.bundle import Bundle  # noqa: PLC0415 - slow: the port answers meanwhile
+    from voxraga_runtime.server.engines.precision import decoder_type  # noqa: PLC0415
     from voxraga_runtime.server.engines.processes import ProcessEngine  # noqa: PLC0415
 
     if settings.task == "SpeechToText":
+        decoder_type(settings.precision, settings.device, "Whisper", holds=False)
         from voxraga_runtime.server.engines.whisper import WhisperEngine  # noqa: PLC0415 - slow
 
         return WhisperEngine(settings.model_path, settings.device)
     if Bundle(settings.model_path).architecture() == "xtts":
+        decoder_type(settings.precision, settings.device, "XTTS", holds=False)
         count = settings.max_concurrency or 1  # each has its own copy of the weights: more only where it is asked for
         threads = max(settings.cpu_threads, int(cpu_limit() / count))
         make = functools.partial(_xtts, settings.model_path, settings.device)
@@ -211,7 +215,17 @@ def _engine(settings: ServerSettings) -> "Engine | Transcriber":
 
     # on CPU the cores are busy with one request each: batches only pay on a GPU
     batch = settings.max_batch or (GPU_BATCH if settings.device == "cuda" else 1)
-    return CoquiEngine(settings.model_path, settings.device, batch, max(1, int(cpu_limit())))
+    cores = _cores(worker_count(cpu_limit(), settings.cpu_threads), settings.cpu_threads)
+    threads = max(1, int(cpu_limit()))
+    return CoquiEngine(settings.model_path, settings.device, batch, threads, cores=cores, precision=settings.precision)
+
+
+@functools.cache
+def _cores(count: int, threads: int) -> "Cores":
+    """What may work ahead: one for the whole process, whatever engines there are."""
+    from voxraga_runtime.server.engines.ahead import Cores  # noqa: PLC0415 - imports numpy
+
+    return Cores(count, functools.partial(_set_threads, threads))
 
 
 def _xtts(path: Path, device: str) -> "Engine":

@@ -377,12 +377,12 @@ async def _as_events(parts: AsyncIterator[bytes], speech: Speech, words: list[Wo
 
     Ours: speech.audio.timestamps, before the audio that the words are in.
     """
-    size = told = 0
+    size = heard = 0
     try:
         async for part in parts:
             size += len(part)
-            if speech.timestamps and (fresh := words[told:]):
-                told += len(fresh)
+            if speech.timestamps and (fresh := words[heard:]):
+                heard += len(fresh)
                 yield _event({"type": "speech.audio.timestamps", "words": timed(fresh)})
             yield _event({"type": "speech.audio.delta", "audio": base64.b64encode(part).decode()})
     except Exception as error:  # the status was sent long ago

@@ -24,6 +24,7 @@ def test_defaults_are_the_contract(environment: pytest.MonkeyPatch) -> None:
         "model_name": "narrator",
         "task": "TextToSpeech",
         "device": "cpu",
+        "precision": "float32",
         "port": 8080,
         "wyoming_port": None,
         "max_concurrency": None,

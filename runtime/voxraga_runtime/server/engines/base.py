@@ -110,6 +110,6 @@ class Engine(Protocol):
         """The model's own voices, the first being the default; never empty once loaded."""
 
     def synthesize(self, utterance: Utterance, cancelled: Cancelled) -> Iterator[Chunk]:
-        """Speak. `cancelled` is asked between chunks; once it is true the iterator ends early, without an error."""
+        """Speak. `cancelled` is asked again and again, by any thread; once true the iterator ends early, no error."""
 
     def close(self) -> None: ...

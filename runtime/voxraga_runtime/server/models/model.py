@@ -53,7 +53,7 @@ def prepare(settings: ServerSettings, engine: Engine, stored: Stored) -> Model:
 def settings_for(settings: ServerSettings, stored: Stored) -> ServerSettings:
     """The server's settings for a model that isn't its own: some are about that one's voices and processes."""
     about_own: dict[str, object] = {"default_voice": None, "default_language": None, "max_concurrency": None}
-    about_own["voice_aliases"] = {}
+    about_own |= {"voice_aliases": {}, "lexicon": {}, "precision": "float32"}
     return settings.model_copy(update={"model_name": stored.name, "model_path": stored.path, **about_own})
 
 
