@@ -27,10 +27,11 @@ from pydantic import BaseModel, Field, ValidationError
 from voxraga_runtime.common.errors import ClientGone, InvalidRequest, Overloaded, RateLimited, Unavailable, VoxragaError
 from voxraga_runtime.common.guard import too_many
 from voxraga_runtime.server.engines.base import Word
+from voxraga_runtime.server.relay import timed
 from voxraga_runtime.server.render import PAUSE_SECONDS, Speech
 from voxraga_runtime.server.requests import Ask, VoiceId, voice_id
 from voxraga_runtime.server.sentences import SentenceBuffer
-from voxraga_runtime.server.service import SpeechService, timed
+from voxraga_runtime.server.service import SpeechService
 
 IDLE = 300.0  # seconds without a message, nothing being spoken
 BYTES_PER_CHARACTER = 12  # as in a request's body

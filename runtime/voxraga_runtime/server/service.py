@@ -1,12 +1,10 @@
 """The model server's heart: admits requests, runs them on workers with their model, and answers with their audio."""
 
 import asyncio
-import base64
 import contextlib
 import dataclasses
-import json
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, MutableMapping
+from collections.abc import AsyncGenerator, Callable, MutableMapping
 from enum import StrEnum
 from typing import Any, Protocol, cast
 
@@ -25,6 +23,7 @@ from voxraga_runtime.server.models import stored as stores
 from voxraga_runtime.server.models.model import Model, prepare, settings_for
 from voxraga_runtime.server.models.registry import RETRY_WHILE_LOADING, Registry
 from voxraga_runtime.server.models.stored import Stored
+from voxraga_runtime.server.relay import Parts, as_events, cancel_unless_done, cancel_when, relayed, watch
 from voxraga_runtime.server.render import Rendered, Speech, render
 from voxraga_runtime.server.requests import Ask, Catalogue
 from voxraga_runtime.server.transcription import Listen, Transcription, Transcriptions
@@ -153,14 +152,14 @@ class SpeechService:
     async def speak(self, request: Request, ask: Ask) -> Response:
         """Answer one request with audio; raises the errors of common.errors before the first byte was sent."""
         gone = asyncio.Event()
-        watcher = asyncio.create_task(_watch(request, gone))
+        watcher = asyncio.create_task(watch(request, gone))
         try:
             speech, job = await self._begin(request, ask, gone)
         except BaseException:
             watcher.cancel()
             raise
-        leaving = asyncio.create_task(_cancel_when(gone, job))
-        parts = _Parts(job, gone, (watcher, leaving))
+        leaving = asyncio.create_task(cancel_when(gone, job))
+        parts = Parts(job, gone, (watcher, leaving))
         try:
             first = await parts.first(whole=not speech.streamed)
         except ClientGone:
@@ -175,7 +174,7 @@ class SpeechService:
         if not speech.streamed:
             return Response(first, media_type=speech.format.content_type, headers=headers)
         if speech.events:
-            events = _as_events(parts.all(first), speech, job.words)
+            events = as_events(parts.all(first), speech, job.words)
             return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
         return StreamingResponse(parts.all(first), media_type=speech.format.content_type, headers=headers)
 
@@ -188,10 +187,10 @@ class SpeechService:
         words are in `words` before its first bytes come.
         """
         speech, job = await self._begin(connection, ask, gone, words)
-        overseer = asyncio.create_task(_cancel_unless_done(gone, job))
+        overseer = asyncio.create_task(cancel_unless_done(gone, job))
         self._overseers.add(overseer)  # the loop itself keeps no hold of tasks
         overseer.add_done_callback(self._overseers.discard)
-        return speech, _relayed(job, gone)
+        return speech, relayed(job, gone)
 
     async def agree(self, ask: Ask, gone: asyncio.Event) -> Speech:
         """Check a request without speaking; raises what `hear` raises for it. Its model is loaded then."""
@@ -293,111 +292,3 @@ class SpeechService:
     def close(self) -> None:
         self._workers.close()
         self.models.close()
-
-
-class _Parts:
-    """A job's bytes on their way into a response."""
-
-    def __init__(self, job: Job, gone: asyncio.Event, tasks: tuple["asyncio.Task[None]", ...]) -> None:
-        self._job = job
-        self._gone = gone
-        self._tasks = tasks
-        self._chunks = job.chunks()
-
-    async def first(self, *, whole: bool) -> bytes:
-        """The first piece, or everything. After an error, or with everything, nobody has to be watched any more."""
-        try:
-            parts = [part async for part in self._chunks] if whole else [await anext(self._chunks, b"")]
-        except BaseException:
-            self._end()
-            if self._gone.is_set():
-                raise ClientGone("the client left") from None
-            raise
-        if whole:
-            self._end()
-        return b"".join(parts)
-
-    async def all(self, first: bytes) -> AsyncIterator[bytes]:
-        """The pieces, the first one again. An error breaks the connection off: no client takes a part for the whole."""
-        try:
-            yield first
-            async for part in self._chunks:
-                yield part
-        except VoxragaError:
-            if not self._gone.is_set():
-                raise
-        finally:
-            self._end()
-
-    def _end(self) -> None:
-        self._job.cancel()
-        for task in self._tasks:
-            task.cancel()
-
-
-async def _relayed(job: Job, gone: asyncio.Event) -> AsyncGenerator[bytes, None]:
-    try:
-        async for part in job.chunks():
-            yield part
-    except VoxragaError:
-        if gone.is_set():
-            raise ClientGone("the client left") from None
-        raise
-    except Exception as error:
-        log.exception("synthesis failed")
-        raise SynthesisFailed("the model failed on this text; the server's log has the request id") from error
-    finally:
-        job.cancel()
-
-
-async def _cancel_unless_done(gone: asyncio.Event, job: Job) -> None:
-    """Also where nobody ever began to read what the job makes."""
-    waiting = [asyncio.create_task(event.wait()) for event in (gone, job.done)]
-    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    for task in waiting:
-        task.cancel()
-    if gone.is_set():
-        job.cancel()
-
-
-async def _watch(request: Request, gone: asyncio.Event) -> None:
-    """Set `gone` when the client closes its connection; the body has been read, nothing else is to come."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-    gone.set()
-
-
-async def _cancel_when(gone: asyncio.Event, job: Job) -> None:
-    await gone.wait()
-    job.cancel()
-
-
-async def _as_events(parts: AsyncIterator[bytes], speech: Speech, words: list[Word]) -> AsyncIterator[str]:
-    """OpenAI's events: speech.audio.delta for each piece, speech.audio.done at the end, error if it breaks off.
-
-    Ours: speech.audio.timestamps, before the audio that the words are in.
-    """
-    size = heard = 0
-    try:
-        async for part in parts:
-            size += len(part)
-            if speech.timestamps and (fresh := words[heard:]):
-                heard += len(fresh)
-                yield _event({"type": "speech.audio.timestamps", "words": timed(fresh)})
-            yield _event({"type": "speech.audio.delta", "audio": base64.b64encode(part).decode()})
-    except Exception as error:  # the status was sent long ago
-        log.exception("synthesis failed while streaming")
-        told = error if isinstance(error, VoxragaError) else SynthesisFailed("the model failed on this text")
-        yield _event({"type": "error", **told.body()})
-        return
-    usage = {"input_tokens": speech.characters, "output_tokens": size, "total_tokens": speech.characters + size}
-    yield _event({"type": "speech.audio.done", "usage": usage})
-
-
-def timed(words: Iterable[Word]) -> list[dict[str, Any]]:
-    """Words as OpenAI's transcriptions have them."""
-    return [{"word": w.text, "start": round(w.start, 3), "end": round(w.end, 3)} for w in words]
-
-
-def _event(content: dict[str, Any]) -> str:
-    return f"data: {json.dumps(content)}\n\n"

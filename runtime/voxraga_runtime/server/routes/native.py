@@ -10,11 +10,11 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from voxraga_runtime.common.errors import ClientGone, InvalidRequest, Overloaded, Unavailable, VoxragaError
+from voxraga_runtime.server.relay import timed
 from voxraga_runtime.server.render import Speech
 from voxraga_runtime.server.requests import Ask
 from voxraga_runtime.server.routes.access import Service, leaving
 from voxraga_runtime.server.routes.answers import AUDIO, WORKED, Responses, example
-from voxraga_runtime.server.service import timed
 
 if TYPE_CHECKING:
     from voxraga_runtime.server.engines.base import Word
