@@ -21,10 +21,9 @@ from voxraga_runtime.common.errors import InvalidRequest
 from voxraga_runtime.common.metrics import ServerMetrics
 from voxraga_runtime.common.settings import load_settings
 from voxraga_runtime.server import live, recording, sentences, text
-from voxraga_runtime.server.engines import references
 from voxraga_runtime.server.service import SpeechService
 from voxraga_runtime.server.wyoming import Connection
-from voxraga_runtime.store import archive, gate, pickles, settings, stats
+from voxraga_runtime.store import archive, gate, pickles, references, settings, stats
 from voxraga_runtime.store.errors import StoreError
 from voxraga_runtime.store.listing import Listing
 
