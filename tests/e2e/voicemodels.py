@@ -30,11 +30,14 @@ def voicemodel(name: str, **spec: Any) -> dict[str, Any]:
     }
 
 
-def files_server(kube: Kube) -> list[dict[str, Any]]:
-    """A Deployment and Service `files` that serve the demo voice's files over HTTP, under restricted security."""
+def files_server(kube: Kube, name: str = "files", config_map: str = "") -> list[dict[str, Any]]:
+    """A Deployment and a Service that serve a ConfigMap's files (the demo voice's, where none is named) over HTTP,
+    under restricted security.
+    """
     server = kube.get("deployment", "narrator")["spec"]["template"]["spec"]["containers"][0]
-    labels = {"app": "files"}
+    labels = {"app": name}
     where = "import os, voxraga_runtime as r; print(os.path.dirname(r.__file__) + '/voices/demo')"
+    folder = "/files" if config_map else f'$(python3 -c "{where}")'
     pod = {
         "automountServiceAccountToken": False,
         "securityContext": {"runAsNonRoot": True, "runAsUser": 10001, "seccompProfile": {"type": "RuntimeDefault"}},
@@ -43,27 +46,29 @@ def files_server(kube: Kube) -> list[dict[str, Any]]:
                 "name": "files",
                 "image": server["image"],
                 "imagePullPolicy": server["imagePullPolicy"],
-                "command": ["sh", "-c", f'exec python3 -m http.server 8080 -d "$(python3 -c "{where}")"'],
+                "command": ["sh", "-c", f'exec python3 -m http.server 8080 -d "{folder}"'],
                 "securityContext": {
                     "allowPrivilegeEscalation": False,
                     "readOnlyRootFilesystem": True,
                     "capabilities": {"drop": ["ALL"]},
                 },
-                "readinessProbe": {"httpGet": {"path": "/voice.json", "port": 8080}, "periodSeconds": 1},
+                "readinessProbe": {"httpGet": {"path": "/config.json", "port": 8080}, "periodSeconds": 1},
+                "volumeMounts": [{"name": "files", "mountPath": "/files"}],
             }
         ],
+        "volumes": [{"name": "files", **({"configMap": {"name": config_map}} if config_map else {"emptyDir": {}})}],
     }
     return [
         {
             "apiVersion": "apps/v1",
             "kind": "Deployment",
-            "metadata": {"name": "files", "labels": labels},
+            "metadata": {"name": name, "labels": labels},
             "spec": {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": pod}},
         },
         {
             "apiVersion": "v1",
             "kind": "Service",
-            "metadata": {"name": "files"},
+            "metadata": {"name": name},
             "spec": {"selector": labels, "ports": [{"port": 80, "targetPort": 8080}]},
         },
     ]
