@@ -1,6 +1,7 @@
 """A tiny Whisper with random weights, saved as transformers saves them."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers.pre_tokenizers import ByteLevel
@@ -27,9 +28,10 @@ def whisper(folder: Path) -> Path:
     names += ["<|transcribe|>", "<|startoflm|>", "<|startofprev|>", "<|nospeech|>", "<|notimestamps|>"]
     tokenizer.add_special_tokens({"additional_special_tokens": names[1:]})
     tokenizer.add_tokens([f"<|{i * 0.02:.2f}|>" for i in range(1501)])
-    ids = {n: tokenizer.convert_tokens_to_ids(n) for n in names}
+    ids: dict[str, Any] = {n: tokenizer.convert_tokens_to_ids(n) for n in names}
     tokenizer.save_pretrained(files)
-    WhisperFeatureExtractor(feature_size=16).save_pretrained(files)
+    untyped: Any = WhisperFeatureExtractor
+    untyped(feature_size=16).save_pretrained(files)
     end = ids["<|endoftext|>"]
     config = WhisperConfig(
         vocab_size=len(tokenizer),
@@ -53,7 +55,8 @@ def whisper(folder: Path) -> Path:
     with torch.random.fork_rng():
         torch.manual_seed(SEED)
         model = WhisperForConditionalGeneration(config)
-    model.generation_config = GenerationConfig(
+    untyped = GenerationConfig
+    model.generation_config = untyped(
         decoder_start_token_id=ids["<|startoftranscript|>"],
         pad_token_id=end,
         eos_token_id=end,
