@@ -128,14 +128,12 @@ class Registry:
     async def take(self, name: str | None, gone: asyncio.Event) -> Model:
         """The model for a client's name, loaded; it stays until it is given back.
 
-        Raises NotFound, Unavailable (loading, no room, the load failed), ClientGone.
+        Raises NotFound, Unavailable (loading, no room, the load failed), Overloaded (too many wait), ClientGone.
         """
         if self.own is None:
             raise Unavailable("the model is being loaded", code="loading", retry_after=RETRY_WHILE_LOADING)
         if not name or self.means_own(name):
             return _used(self.own)
-        if self._wanted.total() > self._settings.queue_depth:
-            raise Overloaded("too many requests wait for models to be loaded", retry_after=RETRY_WHILE_LOADING)
         deadline = time.monotonic() + self._settings.queue_timeout
         self._wanted[name] += 1  # from now on until it is used it stays, or those who want another would unload it
         try:
@@ -145,6 +143,8 @@ class Registry:
                     return _used(model)
                 if (old := self._loaded.get(name)) is not None:
                     self._retire(old, "replaced")
+                if self._wanted.total() > self._settings.queue_depth + 1:  # ours is among them
+                    raise Overloaded("too many requests wait for models to be loaded", retry_after=RETRY_WHILE_LOADING)
                 await self._wait(self._load_once(name), name, deadline, gone)
         finally:
             self._wanted -= Counter((name,))
