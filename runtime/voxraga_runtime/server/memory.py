@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import gc
 import os
+import sys
 from pathlib import Path
 
 from voxraga_runtime.server.workers import CGROUP
@@ -44,5 +45,8 @@ def ceiling(wanted: int | None, own: int, root: Path = CGROUP) -> int | None:
 def give_back() -> None:
     """Return freed memory to the system: the weights of a model are one cycle of references, and glibc keeps heaps."""
     gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
     with contextlib.suppress(OSError, AttributeError):  # another C library than glibc has no such function
         ctypes.CDLL(None).malloc_trim(0)

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 from pydantic import BaseModel
 
 from voxraga_runtime.common.encoding import FORMATS, Format
-from voxraga_runtime.common.errors import InvalidRequest, NotFound, StartupError
+from voxraga_runtime.common.errors import InvalidRequest, StartupError
 from voxraga_runtime.common.settings import FASTEST, SLOWEST, ServerSettings
 from voxraga_runtime.server.engines.base import Engine, Utterance
 from voxraga_runtime.server.lexicon import Lexicon, LexiconError, Piece, spoken
@@ -112,8 +112,7 @@ class Catalogue:
         return {name: self.voices[(start + i) % len(self.voices)] for i, name in enumerate(OPENAI_VOICES)}
 
     def speech(self, ask: Ask) -> Speech:
-        """Check a request. Raises InvalidRequest (naming the field, what is allowed) or NotFound (model)."""
-        self.require_model(ask.model)
+        """Check a request, whose model is this one. Raises InvalidRequest that names the field and what is allowed."""
         form = self._format(ask)
         language = self.language(ask.language)
         script = self._script(ask, language)
@@ -135,16 +134,6 @@ class Catalogue:
         rate = self._sample_rate(form, ask.sample_rate)
         times = self._timestamps(ask.timestamp_granularities)
         return Speech(utterance, form, rate, streamed, events, len(ask.text), times, script, self.model)
-
-    def require_model(self, name: str | None) -> str:
-        """The model's own name for one a client uses."""
-        if name in {None, "", self.model, *OPENAI_MODELS}:
-            return self.model
-        raise NotFound(
-            f"the model {_short(name)} does not exist; this server has {self.model!r}",
-            param="model",
-            code="model_not_found",
-        )
 
     def voice(self, name: str | None) -> str:
         if not name:

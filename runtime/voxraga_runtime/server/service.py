@@ -205,7 +205,8 @@ class SpeechService:
         """The request with its model told apart from its voice: listings call another model's voice `model/voice`."""
         _, catalogue = self.offer()
         model, slash, voice = (ask.voice or "").partition("/")
-        if not slash or not self.models.means_own(ask.model) or ask.voice in (*catalogue.voices, *catalogue.aliases):
+        own = ask.voice in (*catalogue.voices, *catalogue.aliases)
+        if not (model and slash) or own or not self.models.means_own(ask.model):
             return ask
         return dataclasses.replace(ask, model=model, voice=voice)
 

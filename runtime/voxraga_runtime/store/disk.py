@@ -42,7 +42,7 @@ def require_space(store: Path, needed: int) -> None:
 def _full(store: Path, needed: int | None) -> str:
     usage = shutil.disk_usage(store)
     wanted = f"{size(needed)} more are needed, " if needed else ""
-    return f"{store}: {wanted}{size(usage.free)} of {size(usage.total)} are free; enlarge spec.store.size"
+    return f"{store}: {wanted}{size(usage.free)} of {size(usage.total)} are free; enlarge the volume (spec.store.size)"
 
 
 def _not_writable(store: Path, error: OSError) -> str:

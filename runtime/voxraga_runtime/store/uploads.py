@@ -7,10 +7,11 @@ partial/<id>/           an upload under way; its lock tells that whoever makes i
 import errno
 import os
 import re
+import shutil
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import structlog
@@ -39,7 +40,7 @@ class Uploads:
         self._partial = path / PARTIAL
 
     def prepare(self) -> None:
-        """Make the folders, and remove what a killed upload left. Raises StoreError StoreNotWritable."""
+        """Make the folders, and remove what killed uploads left. Raises StoreError StoreNotWritable."""
         with disk.store_errors(self.path):
             for folder in (self._models, self._partial):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -48,7 +49,11 @@ class Uploads:
         for folder in self._partial.iterdir():
             if _abandoned(folder):
                 log.info("removing what an upload left that was broken off", folder=folder.name)
-                disk.remove(folder)
+                with suppress(OSError):  # another start removes it too
+                    disk.remove(folder)
+        for versions in self._versions().values():  # a replacement that was killed before it removed the old one
+            for _, folder in sorted(versions.items())[:-1]:
+                _aside(Store(self.path, folder.name), folder)
 
     def models(self) -> dict[str, Path]:
         """Every model's folder, by name."""
@@ -71,15 +76,17 @@ class Uploads:
     @contextmanager
     def workspace(self) -> Iterator[Path]:
         """A folder for one upload; afterwards, or once this process is dead, it is gone."""
-        hidden = self._partial / f".{uuid.uuid4().hex}"  # until it is locked, it must not look abandoned
+        folder = self._partial / uuid.uuid4().hex
+        hidden = folder.with_name(f".{folder.name}")  # until it is locked, it must not look abandoned
         hidden.mkdir()
-        with (hidden / LOCK).open("w") as lock:
-            disk.try_lock(lock.fileno())
-            folder = hidden.rename(self._partial / hidden.name[1:])
-            try:
+        try:
+            with (hidden / LOCK).open("w") as lock:
+                disk.try_lock(lock.fileno())
+                hidden.rename(folder)
                 yield folder
-            finally:
-                disk.remove(folder)
+        finally:  # after the lock is closed: NFS keeps the names of open files
+            for path in (hidden, folder):
+                shutil.rmtree(path, ignore_errors=True)
 
     def publish(self, name: str, bundle: Path, content: manifest.Manifest, *, replace: bool) -> Path:
         """Make the bundle the model of that name by one rename. Raises NameTakenError, if another was faster too."""

@@ -119,6 +119,21 @@ def test_nobody_hears_another_models_voice(api: Running) -> None:
     assert len(set(alone)) == len(alone)
 
 
+def test_models_that_share_one_place_are_all_served(tmp_path: Path, speedy_bundle: Path, glow_bundle: Path) -> None:
+    """Requests for two models come mixed, and only one of them fits beside the own one: loads take turns."""
+    uploads = Uploads(tmp_path / "uploads")
+    publish_bundle(uploads, "two", speedy_bundle, TWO)
+    publish_bundle(uploads, "one", glow_bundle, ONE)
+    settings: dict[str, Any] = {"uploads_path": uploads.path, "uploads_without_keys": True, "models_max_loaded": 2}
+    with running(ToneEngine(), tmp_path, max_concurrency=2, **settings) as server:
+        alone = [said(server, model=model) for model in ("one", "two", "narrator")]
+        with ThreadPoolExecutor(12) as pool:
+            mixed = list(pool.map(lambda model: said(server, model=model), ("one", "two", "narrator") * 6))
+        assert mixed == alone * 6
+        assert server.metric("voxraga_models_loaded") == 2
+        assert server.metric('voxraga_model_evictions_total{reason="count"}') >= 2
+
+
 def test_a_language_has_one_name_everywhere(api: Running, speedy_bundle: Path) -> None:
     listed = {m["name"]: m["languages"] for m in api.client.get("/models").json()["models"]}
     assert listed == {"narrator": ["en", "de"], "one": ["en"], "two": ["en"]}  # the engine's own name is en-us

@@ -37,7 +37,7 @@ class Shelf:
         self.engines: list[ToneEngine] = []
         self.free = threading.Event()  # cleared: loads wait
         self.free.set()
-        self.broken: Exception | None = None
+        self.broken: list[Exception] = []  # the next loads fail with these
         self.registry = Registry(self.settings, self.metrics, self.uploads, self._open, lambda: None)
         self.registry.start(self._made(stores.read("narrator", path)))
 
@@ -49,7 +49,7 @@ class Shelf:
         self.loads.append(stored.name)
         assert self.free.wait(10)
         if self.broken:
-            raise self.broken
+            raise self.broken.pop()
         return self._made(stored)
 
     def _made(self, stored: Stored) -> Model:
@@ -234,13 +234,12 @@ async def test_no_place_but_the_own_models(shelf: Shelf) -> None:
 async def test_a_load_that_fails_says_why_and_harms_nobody(shelf: Shelf) -> None:
     shelf.add("a", "b")
     await shelf.use("a")
-    shelf.broken = StartupError("WarmupFailed", "the sound is silent")
+    shelf.broken = [StartupError("WarmupFailed", "the sound is silent")]
     error = await refused(shelf, "b")
     assert (error.code, error.retry_after) == ("model_load_failed", 30)
     assert error.message == "the model 'b' could not be loaded: the sound is silent"
     assert shelf.count("model_loads_total", outcome="failed") == 1
     assert shelf.loaded() == ["a", "narrator"]
-    shelf.broken = None
     assert (await shelf.use("b")).name == "b"
 
 
@@ -261,6 +260,18 @@ async def test_a_replaced_model_is_noticed(shelf: Shelf) -> None:
     await until(lambda: shelf.engines[1].closed)
     assert shelf.count("model_evictions_total", reason="replaced") == 1
     assert shelf.loaded() == ["a", "narrator"]
+
+
+async def test_a_model_replaced_while_it_is_loaded_is_loaded_anew(shelf: Shelf) -> None:
+    shelf.add("a")
+    shelf.free.clear()
+    asked = asyncio.create_task(shelf.use("a"))
+    await until(lambda: shelf.loads)
+    shelf.add("a", content=bytes(SIZE + 1), replace=True)
+    shelf.broken = [StartupError("ModelMissing", "the files are gone")]
+    shelf.free.set()
+    assert (await asked).stored.bytes == SIZE + 1
+    assert shelf.loads == ["a", "a"]
 
 
 async def test_another_model_of_the_same_name_and_version_is_noticed(shelf: Shelf) -> None:

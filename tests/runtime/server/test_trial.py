@@ -15,7 +15,6 @@ from voxraga_runtime.store.errors import StoreError
 LIMITS = Limits(seconds=60, memory=256 << 20)
 ENGINE = """
 import os, socket, subprocess, sys, time
-sys.path[:0] = {path!r}
 from voxraga_runtime.server.models import trial
 
 def make(path):
@@ -35,8 +34,8 @@ def command(tmp_path: Path, load: str) -> tuple[str, ...]:
     """The real process, with an engine whose `load` is the code of an attacker."""
     program = tmp_path / "program.py"
     body = textwrap.indent(load, " " * 12).strip()
-    program.write_text(ENGINE.format(path=[str(Path(part).resolve()) for part in ("runtime", ".")], load=body))
-    return (sys.executable, "-I", str(program))
+    program.write_text(ENGINE.format(load=body))
+    return (sys.executable, "-sP", str(program))
 
 
 async def refused(tmp_path: Path, load: str, limits: Limits = LIMITS) -> StoreError:
@@ -100,6 +99,15 @@ def _alive(pid: int) -> bool:
 async def test_time_is_limited(tmp_path: Path) -> None:
     error = await refused(tmp_path, "time.sleep(1000)", Limits(seconds=0.5, memory=1 << 30))
     assert error.message.endswith("it did not speak within 0.5 s")
+
+
+async def test_what_the_server_can_import_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the images everything comes by PYTHONPATH; in a checkout by the environment it is installed in."""
+    monkeypatch.setattr(sys, "path", ["", "/opt/voxraga/code", *sys.path])
+    assert trying._environment(tmp_path)["PYTHONPATH"].startswith("/opt/voxraga/code:")
+    command = (*trying.COMMAND[:2], "-c", "import sys; raise SystemExit('' in sys.path)")
+    with pytest.raises(StoreError, match="ended by exit code 0"):  # not the folder it works in
+        await speak_confined(tmp_path, tmp_path, LIMITS, command)
 
 
 async def test_no_secret_of_the_server_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

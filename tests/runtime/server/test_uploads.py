@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -354,6 +355,17 @@ def test_kill_9_in_the_midst_of_an_upload(tmp_path: Path, speedy_bundle: Path) -
     uploads.prepare()  # what the next start does
     nothing_left(folder, "kept")
     manifest.verify(kept)
+
+
+def test_of_a_broken_off_replacement_the_new_model_stays(tmp_path: Path) -> None:
+    uploads = Uploads(tmp_path)
+    old = publish(uploads, "mine", {"model.pth": b"old"})
+    shutil.copytree(old, tmp_path / "kept")
+    new = publish(uploads, "mine", {"model.pth": b"new"}, replace=True)
+    (tmp_path / "kept").rename(old)  # as if the server had been killed before it removed it
+    assert uploads.models() == {"mine": new}
+    uploads.prepare()
+    assert list((tmp_path / "models").iterdir()) == [new]
 
 
 def test_a_start_leaves_the_uploads_of_others_alone(tmp_path: Path) -> None:

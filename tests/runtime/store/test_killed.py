@@ -30,6 +30,20 @@ def test_killed_at_every_step(tmp_path: Path) -> None:
     assert list((store / "partial").iterdir()) == []
 
 
+def test_a_replacement_killed_at_every_step(tmp_path: Path) -> None:
+    """There is always the old model or the new one, whole; and the next start leaves nothing else."""
+    program = [sys.executable, str(Path(__file__).with_name("killed_upload.py")), str(tmp_path)]
+    done = subprocess.run(
+        program, capture_output=True, text=True, check=True, env=os.environ | {"PYTHONPATH": f"runtime{os.pathsep}."}
+    )
+    states = json.loads(done.stdout.splitlines()[-1])
+    found = [state[0] for state in states]
+    assert set(found) == {"old", "new"}
+    assert found == sorted(found, reverse=True), "what is published stays published"
+    assert found.count("old") > 10
+    assert all(state == [state[0], state[0], []] for state in states)
+
+
 def test_killed_at_any_time_of_a_download(tmp_path: Path, host: Host) -> None:
     files = bundles.good() | {"model.pth": bundles.checkpoint({"pad": "x" * 2_000_000})}
     source = {"http": {"files": [{"url": host.put(f"/{path}", content)} for path, content in files.items()]}}

@@ -128,14 +128,12 @@ class Registry:
     async def take(self, name: str | None, gone: asyncio.Event) -> Model:
         """The model for a client's name, loaded; it stays until it is given back.
 
-        Raises NotFound, Unavailable (loading, no room, the load failed), ClientGone.
+        Raises NotFound, Unavailable (loading, no room, the load failed), Overloaded (too many wait), ClientGone.
         """
         if self.own is None:
             raise Unavailable("the model is being loaded", code="loading", retry_after=RETRY_WHILE_LOADING)
         if not name or self.means_own(name):
             return _used(self.own)
-        if self._wanted.total() > self._settings.queue_depth:
-            raise Overloaded("too many requests wait for models to be loaded", retry_after=RETRY_WHILE_LOADING)
         deadline = time.monotonic() + self._settings.queue_timeout
         self._wanted[name] += 1  # from now on until it is used it stays, or those who want another would unload it
         try:
@@ -143,7 +141,11 @@ class Registry:
                 stored = await self.find(name)
                 if (model := self.loaded(stored)) is not None:
                     return _used(model)
-                await self._wait(self._load_once(stored), name, deadline, gone)
+                if (old := self._loaded.get(name)) is not None:
+                    self._retire(old, "replaced")
+                if self._wanted.total() > self._settings.queue_depth + 1:  # ours is among them
+                    raise Overloaded("too many requests wait for models to be loaded", retry_after=RETRY_WHILE_LOADING)
+                await self._wait(self._load_once(name), name, deadline, gone)
         finally:
             self._wanted -= Counter((name,))
             self._changed.set()
@@ -192,12 +194,12 @@ class Registry:
         except VoxragaError as error:
             log.warning("a model of VOXRAGA_MODELS_PRELOAD is not loaded", model=name, error=error.message)
 
-    def _load_once(self, stored: Stored) -> "asyncio.Task[None]":
+    def _load_once(self, name: str) -> "asyncio.Task[None]":
         """The load of this model that is under way, or a new one."""
-        task = self._loads.get(stored.name)
+        task = self._loads.get(name)
         if task is None:
-            task = self._loads[stored.name] = asyncio.create_task(self._load(stored))
-            task.add_done_callback(lambda done: self._ended(stored.name, done))
+            task = self._loads[name] = asyncio.create_task(self._load(name))
+            task.add_done_callback(lambda done: self._ended(name, done))
         return task
 
     def _ended(self, name: str, task: "asyncio.Task[None]") -> None:
@@ -219,24 +221,33 @@ class Registry:
             raise Unavailable(message, code="loading", retry_after=RETRY_WHILE_LOADING)
         task.result()
 
-    async def _load(self, stored: Stored) -> None:
+    async def _load(self, name: str) -> None:
         async with self._turn:
-            if (old := self._loaded.get(stored.name)) is not None:
-                self._retire(old, "replaced")
-            await self._make_room(stored)
-            began = time.monotonic()
-            loop = asyncio.get_running_loop()
-            try:
-                model = await loop.run_in_executor(self._loader, _open, self._open_model, stored)
-            except Exception as error:
-                self._metrics.model_loads.labels("failed").inc()
-                await loop.run_in_executor(self._loader, memory.give_back)
-                raise _failed(stored, error) from error
-            self._metrics.model_loads.labels("loaded").inc()
-            self._loaded[stored.name] = model
-            while self._over(0) and (others := [one for one in self._unused() if one is not model]):
-                await self._unload(others[0], "memory")  # it holds more than its files let expect
-            log.info("model loaded", model=stored.name, seconds=round(time.monotonic() - began, 2), bytes=model.memory)
+            while self.loaded(stored := await self.find(name)) is None:  # as it is now: it may have been replaced
+                await self._make_room(stored)
+                try:
+                    model = await self._opened(stored)
+                except Unavailable:
+                    if (await self.find(name)).identity == stored.identity:
+                        raise
+                    continue
+                self._loaded[name] = model
+                while self._over(0) and (others := [one for one in self._unused() if one is not model]):
+                    await self._unload(others[0], "memory")  # it holds more than its files let expect
+
+    async def _opened(self, stored: Stored) -> Model:
+        """Loaded, in the loader's thread. Raises Unavailable."""
+        began = time.monotonic()
+        loop = asyncio.get_running_loop()
+        try:
+            model = await loop.run_in_executor(self._loader, _open, self._open_model, stored)
+        except Exception as error:
+            self._metrics.model_loads.labels("failed").inc()
+            await loop.run_in_executor(self._loader, memory.give_back)
+            raise _failed(stored, error) from error
+        self._metrics.model_loads.labels("loaded").inc()
+        log.info("model loaded", model=stored.name, seconds=round(time.monotonic() - began, 2), bytes=model.memory)
+        return model
 
     async def _make_room(self, stored: Stored) -> None:
         """Unload until there is room for one more; raises Unavailable where nobody can be, or none in time."""

@@ -19,7 +19,7 @@ from voxraga_runtime.store.manifest import FILES
 
 log = structlog.get_logger()
 
-COMMAND = (sys.executable, "-I", "-m", "voxraga_runtime.server.models.trial")
+COMMAND = (sys.executable, "-sP", "-m", "voxraga_runtime.server.models.trial")
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "LANG")  # what else there is in the environment is nobody's business there
 MEMORY_LEAST, MEMORY_SHARE = 1 << 30, 3  # bytes, and parts of the model's size: a load holds the weights twice
 SECONDS_LEAST, BYTES_PER_SECOND = 180, 10 << 20  # importing torch on a busy machine takes most of it
@@ -78,7 +78,8 @@ def _environment(scratch: Path) -> dict[str, str]:
     kept = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TRAINER_TELEMETRY": "0"}
     own = dict.fromkeys(("HOME", "TMPDIR", "NUMBA_CACHE_DIR", "MPLCONFIGDIR", "XDG_CACHE_HOME"), str(scratch))
-    return {**kept, **offline, **own, "PYTHONDONTWRITEBYTECODE": "1"}
+    python = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONDONTWRITEBYTECODE": "1"}
+    return {**kept, **offline, **own, **python}
 
 
 async def _read(process: asyncio.subprocess.Process) -> bytes:

@@ -181,7 +181,7 @@ def _invalid(message: str) -> StartupError:
 
 def _admit(form: Form, files: Path, order: Order) -> ModelInfo:
     """Put the bundle together and let it through the gate."""
-    _fill(form.files, files)
+    _fill([part for part in form.files if part.filename or part.path.stat().st_size], files)  # empty: not chosen
     try:
         return gate.admit(files, Listing(order.name, ()), order.licenses)
     except StoreError as error:
