@@ -117,13 +117,13 @@ async def leave(port: int, number: int) -> None:
         await reader.read(1)
 
 
-async def crowd(port: int, clients: int, seconds: float) -> Seen:
+async def crowd(port: int, clients: int, seconds: float, deaf: int = DEAF) -> Seen:
     """Everybody for so long; then all leave at once, whatever they wait for."""
     seen = Seen()
     numbers = itertools.count()
     everybody = [_listener(port, seen, numbers, i) for i in range(clients)]
     everybody += [_probe(port, seen), _lag(seen)]
-    everybody += [kind(port) for kind, count in ((_mute, MUTE), (_slow, SLOW), (_deaf, DEAF)) for _ in range(count)]
+    everybody += [kind(port) for kind, count in ((_mute, MUTE), (_slow, SLOW), (_deaf, deaf)) for _ in range(count)]
     tasks = [asyncio.create_task(one) for one in everybody]
     _, running = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
     for task in running:

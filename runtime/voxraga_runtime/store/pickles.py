@@ -148,10 +148,21 @@ def allowed(name: str) -> bool:
 
 def _opcodes(stream: IO[bytes], label: str) -> Iterator[tuple[str, Any]]:
     try:
-        for opcode, argument, _ in pickletools.genops(stream):
-            yield opcode.name, argument
+        yield from opcodes(stream)
     except Exception as error:  # noqa: BLE001 - as above
         _damaged(label, f"no complete pickle ({error})")
+
+
+def opcodes(stream: IO[bytes]) -> Iterator[tuple[str, Any]]:
+    """Name and argument of each opcode up to STOP. Raises ValueError and others for what is no complete pickle.
+
+    Also for a place in the memo that is farther than there are opcodes: Python's reader makes room for all before it,
+    32 GiB for ten bytes.
+    """
+    for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
+        if opcode.name.endswith("PUT") and not (isinstance(argument, int) and 0 <= argument <= count):
+            raise ValueError(f"{opcode.name} {argument!r} after {count} opcodes")
+        yield opcode.name, argument
 
 
 def _damaged(label: str, why: str) -> NoReturn:

@@ -1,13 +1,15 @@
 """scale_stats.npy, which coqui-tts unpickles: read here by a closed list of names, and written anew."""
 
 import pickle
+from collections import deque
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from . import disk
 from .errors import StoreError
+from .pickles import opcodes
 
 MAX_BYTES = 16 << 20  # a mean and a deviation for each band: a few KiB in truth
 NUMBERS = ("mel_mean", "mel_std", "linear_mean", "linear_std")
@@ -64,7 +66,7 @@ def _read(path: Path, label: str) -> Any:
             version = np.lib.format.read_magic(file)
             reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             _, _, dtype = reader(file)
-            content = _Reader(file).load() if dtype.hasobject else None
+            content = _content(file) if dtype.hasobject else None
     except pickle.UnpicklingError as error:
         raise StoreError("UnsafeModel", f"{label}: {error}; audio.stats_path may hold numbers only") from error
     except Exception as error:
@@ -74,8 +76,17 @@ def _read(path: Path, label: str) -> Any:
     return content.item() if isinstance(content, np.ndarray) and content.shape == () else content
 
 
+def _content(file: IO[bytes]) -> Any:
+    start = file.tell()
+    deque(opcodes(file), maxlen=0)  # every one is looked at before the first is obeyed
+    file.seek(start)
+    return _Reader(file).load()
+
+
 def _numbers(value: Any, label: str) -> Any:
     array = np.asarray(value)
+    if array.nbytes > MAX_BYTES:
+        raise StoreError("UnsafeModel", f"{label} is larger than its file: {disk.size(array.nbytes)}")
     if array.dtype.kind not in "fiu":
         raise StoreError("UnsafeModel", f"{label} has the type {array.dtype}, expected numbers")
     return np.array(array, copy=True)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests.runtime.store import bundles
-from tests.runtime.store.bundles import good
+from tests.runtime.store.bundles import Call, good
 from voxraga_runtime.store import archive, gate
 from voxraga_runtime.store.errors import StoreError
 from voxraga_runtime.store.listing import Listing
@@ -37,6 +37,7 @@ def with_rate(rate: str) -> dict[str, bytes]:
     }
 
 
+FAR = b"r\xff\xff\xff\xff"  # LONG_BINPUT: remember the last thing as number 4294967295
 ITSELF: list[Any] = []
 ITSELF.append(ITSELF)
 STATISTICS = {"audio": {"sample_rate": 22050, "signal_norm": True, "stats_path": "scale_stats.npy"}}
@@ -56,6 +57,21 @@ TRICKS: dict[str, tuple[dict[str, bytes], str, str]] = {
         good(use_speaker_embedding=True, speakers_file="speakers.json") | {"speakers.json": b'{"a":' * 100_000},
         "InvalidModel",
         "speakers.json is not JSON",
+    ),
+    "statistics that ask for 32 GiB": (
+        good(**STATISTICS) | {"scale_stats.npy": stats([1.0]).replace(b"\x80\x04", b"\x80\x04" + FAR)},
+        "InvalidModel",
+        "LONG_BINPUT 4294967295",
+    ),
+    "weights that ask for 32 GiB": (
+        good() | {"model.pth": bundles.archive({"archive/data.pkl": b"\x80\x02}" + FAR + b"."}, zipfile.ZIP_STORED)},
+        "InvalidModel",
+        "LONG_BINPUT 4294967295",
+    ),
+    "statistics larger than their file": (
+        good(**STATISTICS) | {"scale_stats.npy": stats(Call(np.ndarray, (1 << 22,)))},
+        "UnsafeModel",
+        "larger than its file",
     ),
     "statistics that hold themselves": (
         good(**STATISTICS) | {"scale_stats.npy": stats(ITSELF)},
