@@ -155,10 +155,10 @@ class XttsEngine:
     def _speak(self, index: int, sentence: str, utterance: Utterance, cancelled: Cancelled) -> Iterator[Chunk]:
         """Chunks as the model makes them, the last HELD samples of each one later."""
         held: FloatArray = np.zeros(0, dtype=np.float32)
-        torch.manual_seed(utterance.seed + index)
+        torch.manual_seed(utterance.seed + index)  # nobody else draws in this process
         language = utterance.language or self.languages[0]
         for part in self._parts(sentence, language):
-            for samples in self._generate(part, language, utterance, index, cancelled):
+            for samples in self._generate(part, language, utterance, cancelled):
                 if cancelled():
                     return
                 ready = np.concatenate([held, samples])
@@ -169,15 +169,13 @@ class XttsEngine:
             yield Chunk(held, index)
 
     @torch.inference_mode()
-    def _generate(
-        self, text: str, language: str, utterance: Utterance, index: int, cancelled: Cancelled
-    ) -> Iterator[FloatArray]:
+    def _generate(self, text: str, language: str, utterance: Utterance, cancelled: Cancelled) -> Iterator[FloatArray]:
         """As Xtts.inference_stream does, but for how the latents are decoded; ends early once nobody wants the rest."""
         latent, speaker = self._latents[utterance.voice]
         decoder = GrowingDecoder(self._model.hifigan_decoder, speaker.to(self._device), utterance.speed)
         size = STREAMED_TOKENS if utterance.streamed else WHOLE_TOKENS
         made: list[torch.Tensor] = []
-        for _token, fresh in self._tokens(text, language, latent, (utterance.seed + index) % 2**32):
+        for _token, fresh in self._tokens(text, language, latent):
             if cancelled():
                 return
             made.append(fresh)
@@ -186,7 +184,7 @@ class XttsEngine:
         if made:
             yield _samples(decoder.samples(torch.cat(made)[None], final=True))
 
-    def _tokens(self, text: str, language: str, latent: torch.Tensor, seed: int) -> Any:
+    def _tokens(self, text: str, language: str, latent: torch.Tensor) -> Any:
         """Each audio token with its latent [1, channels], as they are generated."""
         config, gpt = self._model.config, self._model.gpt
         tokens = self._model.tokenizer.encode(text.strip().lower(), lang=language.split("-", maxsplit=1)[0])
@@ -206,7 +204,6 @@ class XttsEngine:
             repetition_penalty=float(config.repetition_penalty),
             top_k=config.top_k,
             top_p=config.top_p,
-            seed=seed,  # it seeds torch by itself, with 0 unless told
         )
 
     def _parts(self, sentence: str, language: str) -> list[str]:
