@@ -3,7 +3,7 @@
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest
 
-.PHONY: demo serve up down bench test test-pure test-controlplane test-node lint crds setup
+.PHONY: demo serve up down bench overload soak fuzz test test-pure test-controlplane test-node lint crds setup
 
 demo: setup ## cluster up, operator installed, a voice that speaks: demo.wav
 	$(PYTHON) -m tests.e2e.demo
@@ -35,11 +35,23 @@ bench: ## our server beside coqui's own: one table for each model (docs/bench.md
 	scripts/setup --group bench
 	@$(PYTHON) -m tests.bench $(ARGS)
 
+overload: ## 200 clients for five minutes, and some that mean no good (docs/robustness.md); ARGS="--minutes 1"
+	scripts/setup --group bench
+	@$(PYTHON) -m tests.bench.overload $(ARGS)
+
+soak: ## 5000 requests, and whether the memory stays where it is; ARGS="--requests 500"
+	scripts/setup --group bench
+	@$(PYTHON) -m tests.bench.soak $(ARGS)
+
+fuzz: ## strange bytes, a minute for each target; ARGS="--seconds 600 bundle" for more of one
+	scripts/setup --group fuzz
+	@PYTHONPATH=runtime:. $(PYTHON) -m tests.fuzz $(ARGS)
+
 lint: setup
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	.venv/bin/mypy tests/bench tests/cluster tests/e2e tests/speech
+	.venv/bin/mypy tests/bench tests/cluster tests/e2e tests/fuzz tests/speech
 	.venv/bin/lint-imports
 	$(PYTHON) -m voxraga_operator crds --check crds/voxraga.io_voicemodels.yaml
 

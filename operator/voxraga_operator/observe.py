@@ -8,7 +8,8 @@ from http import HTTPStatus
 from typing import Any
 
 from voxraga_operator.cluster import ApiError, Cluster
-from voxraga_operator.plan.types import Manifest, Observed, Reads
+from voxraga_operator.plan.pods import held_up
+from voxraga_operator.plan.types import Manifest, Observed, Reads, Warnings
 
 _GROUPS_LIFETIME = 60.0
 
@@ -51,6 +52,7 @@ async def _observe(cluster: Cluster, capabilities: Capabilities, namespace: str,
         secrets = {name: group.create_task(_secret_exists(cluster, namespace, name)) for name in reads.secrets}
         source = group.create_task(_exists(cluster, namespace, reads.source_claim))
         groups = group.create_task(capabilities.groups())
+    warnings = await _warnings(cluster, namespace, pods.result())
     return Observed(
         claim=claim.result(),
         jobs=_unique((job.result(), *jobs.result())),
@@ -64,7 +66,16 @@ async def _observe(cluster: Cluster, capabilities: Capabilities, namespace: str,
         source_claim_exists=source.result(),
         secrets={name: task.result() for name, task in secrets.items()},
         api_groups=groups.result(),
+        warnings=warnings,
     )
+
+
+async def _warnings(cluster: Cluster, namespace: str, pods: list[Manifest]) -> Warnings:
+    """Asked for the pods that hang only: of all others their status says more."""
+    found: dict[str, tuple[Manifest, ...]] = {}
+    for uid in (str(pod["metadata"]["uid"]) for pod in pods if held_up(pod)):
+        found[uid] = tuple(await cluster.list("Event", namespace, fields=f"involvedObject.uid={uid},type=Warning"))
+    return found
 
 
 async def _exists(cluster: Cluster, namespace: str, claim: str | None) -> bool:

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench import machine
+from tests.bench import device, machine
 from tests.bench.bare import Bare
 from tests.bench.figures import table
 from tests.bench.measure import FULL, QUICK, Size, Trials
@@ -54,6 +54,8 @@ def main() -> int:
     arguments = _arguments()
     budget = arguments.seconds or (85 if arguments.quick else 340)
     size = QUICK if arguments.quick else FULL
+    if arguments.device:
+        return device.main(arguments.device, quick=arguments.quick)
     print(machine.describe(), flush=True)
     try:
         with tempfile.TemporaryDirectory(prefix="voxraga-bench-") as scratch:
@@ -64,7 +66,7 @@ def main() -> int:
                 until = time.monotonic() + (deadline - time.monotonic()) * MODELS[name].share / left
                 left -= MODELS[name].share
                 original = voices() / name if name == "demo" else Path(scratch) / SOURCE
-                _bench(MODELS[name], stored[name], original, size, until)
+                _bench(MODELS[name], stored[name], original, size, until, keep=arguments.keep)
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
@@ -76,6 +78,8 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one small round of VITS, under 90 s: does it work?")
     parser.add_argument("--seconds", type=float, help="about how long all of it may take (default 340)")
+    parser.add_argument("--keep", type=Path, help="a file for the trials; those that are in it count as well")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="the engines alone on it: precisions and batches")
     parser.add_argument("models", nargs="*", metavar="MODEL", help=f"of {', '.join(MODELS)} (default: all)")
     found = parser.parse_args()
     if unknown := set(found.models) - set(MODELS):
@@ -110,17 +114,22 @@ def _run(arguments: list[str], settings: dict[str, str]) -> None:
         raise BenchError(f"{' '.join(arguments)} failed:\n{(done.stdout + done.stderr)[-2000:]}")
 
 
-def _bench(model: Model, path: Path, original: Path, size: Size, until: float) -> None:
+def _bench(model: Model, path: Path, original: Path, size: Size, until: float, *, keep: Path | None) -> None:
     """Rounds until the time is over; at least one. `path` is the stored model, `original` its files before that."""
+    before = json.loads(keep.read_text()) if keep is not None and keep.exists() else {}
     with _trials(model, path, original, size) as trials:
-        longest = 0.0
-        while trials.rounds < ROUNDS and (not trials.rounds or time.monotonic() + longest < until):
-            if size is QUICK and trials.rounds:
+        if model.title in before:
+            trials.go_on(before[model.title])
+        done, longest = 0, 0.0
+        while done < ROUNDS and (not done or time.monotonic() + longest < until):
+            if size is QUICK and done:
                 break
             started = time.monotonic()
             trials.round()
-            longest = max(longest, time.monotonic() - started)
+            done, longest = done + 1, max(longest, time.monotonic() - started)
         trials.memory()
+        if keep is not None:
+            keep.write_text(json.dumps(before | {model.title: trials.kept()}))
     rounds = f"{trials.rounds} round{'s' * (trials.rounds > 1)}"
     print(f"\n### {model.title}: {rounds}\n\n{table(list(trials.rows.values()))}\n")
     print("\n".join(f"- {line}" for line in trials.remarks()), flush=True)

@@ -1,9 +1,11 @@
 """The engine without a server: `python -m tests.bench.bare FOLDER` speaks what stdin asks for, and times it.
 
-A line in: {"texts": [[sentence, …], …], "threads": n}. A line out: {"wall", "words", "seconds": [of each text]}, where
+A line in: {"texts": [[sentence, …], …], "threads": n, "cores": n}: threads inside its operations, and cores that make
+what comes next. A line out: {"wall", "words", "seconds": [of each text]}, where
 `words` is the part of the wall time that goes into letters and phonemes.
 """
 
+import functools
 import json
 import os
 import subprocess
@@ -30,9 +32,10 @@ class Bare:
             )
         self._log = log
 
-    def begin(self, texts: list[tuple[str, ...]], threads: int) -> None:
+    def begin(self, texts: list[tuple[str, ...]], threads: int = 1, cores: int = 1) -> None:
         assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps({"texts": texts, "threads": threads}).encode() + b"\n")
+        asked = {"texts": texts, "threads": threads, "cores": cores}
+        self.process.stdin.write(json.dumps(asked).encode() + b"\n")
         self.process.stdin.flush()
 
     def end(self) -> dict[str, Any]:
@@ -42,8 +45,8 @@ class Bare:
             raise BenchError(f"the bare engine ended:\n{self._log.read_text(errors='replace')[-2000:]}")
         return cast("dict[str, Any]", json.loads(line))
 
-    def run(self, texts: list[tuple[str, ...]], threads: int) -> dict[str, Any]:
-        self.begin(texts, threads)
+    def run(self, texts: list[tuple[str, ...]], threads: int, cores: int) -> dict[str, Any]:
+        self.begin(texts, threads, cores)
         return self.end()
 
 
@@ -53,11 +56,13 @@ def main(folder: Path) -> None:
     os.dup2(2, 1)  # whatever the libraries print goes elsewhere
     import torch  # noqa: PLC0415 - prints, perhaps
 
+    from voxraga_runtime.server.engines.ahead import Cores  # noqa: PLC0415
     from voxraga_runtime.server.engines.base import Utterance  # noqa: PLC0415
     from voxraga_runtime.server.engines.coqui import CoquiEngine  # noqa: PLC0415
 
     engine = CoquiEngine(folder)
     engine.load()
+    shared: dict[int, Cores] = {}
     voice = engine.voices()[0].id
     tokenizer = engine._model.tokenizer
     make = tokenizer.text_to_ids
@@ -74,6 +79,8 @@ def main(folder: Path) -> None:
     for line in sys.stdin:
         asked = json.loads(line)
         torch.set_num_threads(asked["threads"])
+        cores = asked["cores"]
+        engine._cores = shared.setdefault(cores, Cores(cores, functools.partial(torch.set_num_threads, 1)))
         spent = 0.0
         started = time.perf_counter()
         seconds = []

@@ -25,6 +25,7 @@ MILLISECONDS = Unit("ms", 1000, 0)
 SPEED = Unit("s/s")
 PERCENT = Unit("%", 100, 1)
 MEBIBYTES = Unit("MiB", 1 / (1 << 20), 0)
+UNITS = {unit.name: unit for unit in (SECONDS, MILLISECONDS, SPEED, PERCENT, MEBIBYTES)}
 
 
 @dataclass(slots=True)

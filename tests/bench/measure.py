@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 from tests.bench import figures
 from tests.bench.bare import Bare
@@ -15,6 +16,7 @@ from tests.bench.servers import Answer, Ours, Server, Theirs, ask, leave, reside
 from tests.bench.texts import LONG, SENTENCES, TEN, load, spoken
 
 LEAVES_AFTER = 0.5  # seconds
+LISTS = ("limit", "near", "words", "gaps", "busy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,7 @@ class Size:
     shorts: int
 
 
-FULL = Size({1: 4, 4: 8, 16: 16}, 5)
+FULL = Size({1: 10, 4: 8, 16: 16}, 5)
 QUICK = Size({1: 1, 4: 4}, 1)
 
 
@@ -42,7 +44,7 @@ class Trials:
     rows: dict[str, Row] = field(default_factory=dict)
     limit: list[float] = field(default_factory=list)  # audio seconds per second, a bare engine on each core
     near: list[float] = field(default_factory=list)  # ours at four clients, of that
-    words: list[float] = field(default_factory=list)  # share of letters to phonemes in the bare engine's time
+    words: list[float] = field(default_factory=list)  # share of letters to phonemes where each text is new
     gaps: list[float] = field(default_factory=list)  # seconds between pieces of a stream
     busy: list[float] = field(default_factory=list)  # the short text after as many as there are workers left
     _seconds: dict[tuple[str, ...], float] = field(default_factory=dict)
@@ -51,8 +53,10 @@ class Trials:
         """How long everything is, and one request for each server: nobody's first."""
         texts = [*load(len(SENTENCES)), LONG, self.short]
         for engine in self.bare:
-            engine.begin(texts, 1)
-        seconds = next(engine.end()["seconds"] for engine in self.bare)
+            engine.begin(texts)
+        done = [engine.end() for engine in self.bare]
+        self.words += [each["words"] / each["wall"] for each in done]
+        seconds = done[0]["seconds"]
         self._seconds = dict(zip(texts, seconds, strict=True))
         self._seconds[TEN] = sum(self._seconds[(sentence,)] for sentence in TEN)
         for server in (self.ours, self.theirs):
@@ -70,6 +74,23 @@ class Trials:
         self._each(self._short_after_leaver)
         self._after_many_leavers()
         self.rounds += 1
+
+    def kept(self) -> dict[str, Any]:
+        """The trials so far, for JSON; see `go_on`."""
+        rows = {name: (row.ours, row.theirs) for name, row in self.rows.items()}
+        lists = {name: getattr(self, name) for name in LISTS}
+        kinds = {name: (row.unit.name, row.aim, row.inverse) for name, row in self.rows.items()}
+        return {"rounds": self.rounds, "rows": rows, "kinds": kinds, **lists}
+
+    def go_on(self, kept: dict[str, Any]) -> None:
+        """Count the trials of an earlier run with these: a run can then be done in parts."""
+        self.rounds += kept["rounds"]
+        for name, (ours, theirs) in kept["rows"].items():
+            unit, aim, inverse = kept["kinds"][name]
+            row = self.rows.setdefault(name, Row(name, figures.UNITS[unit], aim, inverse))
+            row.ours[:0], row.theirs[:0] = ours, theirs
+        for name in LISTS:
+            getattr(self, name)[:0] = kept[name]
 
     def memory(self) -> None:
         """What both hold after all that."""
@@ -93,22 +114,25 @@ class Trials:
         return ask(server, sentences, self._seconds[sentences], streamed=streamed)
 
     def _crowd(self, clients: int, requests: int) -> None:
-        """Throughput; with one client also what the server adds to the engine alone, measured in the same minute."""
+        """Throughput."""
         texts = load(requests)
         audio = sum(self._seconds[t] for t in texts)
-        name = f"throughput, {clients} client{'s' * (clients > 1)}"
         for server in self._order():
-            wall = self._wall(server, texts, clients)
-            aim = "≥ 2" if clients == 4 else ""
-            self._add(server, name, figures.SPEED, audio / wall, aim, inverse=False)
-            if clients == 1:
-                # each against the engine with as many threads as that server gives one request
-                threads = 1 if server is self.ours else len(self.bare)
-                alone = self.bare[0].run(texts, threads)
-                self.words.append(alone["words"] / alone["wall"])
-                self._add(
-                    server, "time added to the bare engine's", figures.PERCENT, wall / alone["wall"] - 1, "ours ≤ 5 %"
-                )
+            wall = self._alone(server, texts) if clients == 1 else self._wall(server, texts, clients)
+            name = f"throughput, {clients} client{'s' * (clients > 1)}"
+            self._add(server, name, figures.SPEED, audio / wall, "≥ 2" if clients == 4 else "", inverse=False)
+
+    def _alone(self, server: Server, texts: list[tuple[str, ...]]) -> float:
+        """One after another; and, turn by turn, what the server adds to the engine alone with the same cores."""
+        cores = len(self.bare)
+        threads, ahead = (1, cores) if server is self.ours else (cores, 1)
+        total = 0.0
+        for text in texts:
+            took = self._wall(server, [text], 1)
+            alone = self.bare[0].run([text], threads, ahead)["wall"]
+            self._add(server, "time added to the bare engine's", figures.PERCENT, took / alone - 1, "ours ≤ 5 %")
+            total += took
+        return total
 
     def _wall(self, server: Server, texts: list[tuple[str, ...]], clients: int) -> float:
         started = time.perf_counter()
@@ -121,7 +145,7 @@ class Trials:
         """The work of four clients on bare engines, one for each core."""
         texts = load(self.size.crowds[4])
         for index, engine in enumerate(self.bare):
-            engine.begin(texts[index :: len(self.bare)], 1)
+            engine.begin(texts[index :: len(self.bare)])
         done = [engine.end() for engine in self.bare]
         limit = sum(sum(each["seconds"]) / each["wall"] for each in done)
         self.limit.append(limit)
@@ -176,7 +200,7 @@ class Trials:
         cores = len(self.bare)
         lines = [
             f"This machine's limit, a bare engine on each of {cores} cores: {limit}; ours at 4 clients: {near}.",
-            f"Letters to phonemes (espeak-ng, a process for each sentence): {words} of the bare engine's time.",
+            f"Letters to phonemes of a new sentence (espeak-ng, a process): {words} of the bare engine's time.",
             f"The short text after a leaver: {after / alone - 1:+.0%}; after {cores} that had all workers: {busy}.",
         ]
         if self.gaps:

@@ -29,7 +29,9 @@ def install(kube: Kube, images: dict[str, str], seconds: float = 180) -> None:
         kube("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=_renamed(kube, images))
     if there:  # the tag stays the same when the code changes
         kube("-n", SYSTEM, "rollout", "restart", "deployment/voxraga-operator")
-    kube("wait", "--for=condition=Established", "crd/voicemodels.voxraga.io", "--timeout=30s")
+    # Not --for=condition=Established: kubectl gives up where the CRD has no conditions yet.
+    established = 'jsonpath={.status.conditions[?(@.type=="Established")].status}=True'
+    kube("wait", f"--for={established}", "crd/voicemodels.voxraga.io", "--timeout=30s")
     kube(
         *("-n", SYSTEM, "rollout", "status", "deployment/voxraga-operator", f"--timeout={seconds:.0f}s"),
         timeout=seconds + 10,

@@ -104,6 +104,43 @@ def test_all_recover_when_corrected(broken: Kube) -> None:
         assert speak(broken, url, [{"input": "Again."}])[0].status == 200
 
 
+def test_a_volume_that_no_node_can_mount_is_told(kube: Kube) -> None:
+    size = {"storage": "1Gi"}
+    volume: dict[str, Any] = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": "voxraga-e2e-gone"},
+        "spec": {
+            "capacity": size,
+            "accessModes": ["ReadWriteOnce"],
+            "storageClassName": "voxraga-e2e-gone",
+            "hostPath": {"path": "/voxraga/not/there", "type": "Directory"},
+        },
+    }
+    claim: dict[str, Any] = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "gone"},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "storageClassName": "voxraga-e2e-gone",
+            "resources": {"requests": size},
+        },
+    }
+    model = voicemodel("unmountable", source={"builtin": {"name": "demo"}}, store={"existingClaim": "gone"})
+
+    def told() -> bool:
+        seen = condition(kube.get("voicemodel", "unmountable"), "ModelStored")
+        return seen.get("reason") == "FailedMount" and "/voxraga/not/there" in seen["message"]
+
+    try:
+        kube.apply(volume, claim, model)
+        kube.until("ModelStored=False FailedMount", told, seconds=120)
+    finally:
+        for kind, name in (("voicemodel", "unmountable"), ("pvc", "gone"), ("pv", "voxraga-e2e-gone")):
+            kube("delete", kind, name, "--wait=true", "--ignore-not-found")
+
+
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "two sources": ({"source": {"builtin": {"name": "demo"}, "catalog": {"name": "a/b/c/d"}}}, "exactly one"),
     "no source": ({"source": {}}, "exactly one"),

@@ -84,20 +84,30 @@ GoDuration = Annotated[str, Field(max_length=32, pattern=DURATION_PATTERN)]
 QuantityString = Annotated[str, Field(min_length=1, max_length=32, pattern=QUANTITY_PATTERN)]
 """A quantity that is always written as a string, so that CEL can compare it."""
 
+_QUANTITY_SCHEMA: JsonDict = {
+    "x-kubernetes-int-or-string": True,
+    "anyOf": [{"type": "integer"}, {"type": "string"}],
+    "maxLength": 32,
+    "pattern": QUANTITY_PATTERN,
+}
+
 Quantity = Annotated[
     str,
     BeforeValidator(lambda value: str(value) if isinstance(value, int | float) else value),
     Field(max_length=32, pattern=QUANTITY_PATTERN),
-    WithJsonSchema(
-        {
-            "x-kubernetes-int-or-string": True,
-            "anyOf": [{"type": "integer"}, {"type": "string"}],
-            "maxLength": 32,
-            "pattern": QUANTITY_PATTERN,
-        }
-    ),
+    WithJsonSchema(_QUANTITY_SCHEMA),
 ]
 """A quantity as in any pod: 2, "500m", "1.5Gi"."""
+
+
+def quantity_between(least: str, most: str) -> WithJsonSchema:
+    """Bounds a Quantity."""
+    expression = (
+        f"quantity(string(self)).compareTo(quantity('{least}')) >= 0"
+        f" && quantity(string(self)).compareTo(quantity('{most}')) <= 0"
+    )
+    return WithJsonSchema({**_QUANTITY_SCHEMA, **rules(rule(expression, f"must be between {least} and {most}"))})
+
 
 Quantities = Annotated[dict[str, Quantity], Field(max_length=16)]
 

@@ -25,6 +25,7 @@ _COLUMNS = (
     ("Reason", "string", '.status.conditions[?(@.type=="Ready")].reason', 1, "Why it is ready or not"),
     ("Store", "string", ".status.store.claim", 1, "PersistentVolumeClaim with its files"),
     ("Digest", "string", ".status.model.digest", 1, "Checksum over its files"),
+    ("Task", "string", ".spec.task", 1, "What the model does"),
     ("Scaling", "string", ".status.autoscaling.mode", 1, "Who decides how many pods there are"),
     ("Message", "string", '.status.conditions[?(@.type=="Ready")].message', 1, "What to know or do"),
 )

@@ -12,12 +12,17 @@ from voxraga_operator.api.common import (
     ImageReference,
     Part,
     Quantities,
+    Quantity,
     between,
+    quantity_between,
     rule,
     rules,
+    set_list,
 )
 
 Voice = Annotated[str, Field(min_length=1, max_length=128)]
+ModelName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Pronunciation = Annotated[str, Field(min_length=1, max_length=128)]
 
 
 class ServingDefaults(Part):
@@ -35,8 +40,67 @@ class ServingDefaults(Part):
     """Audio format."""
 
 
+class Batching(Part):
+    """How many requests a model computes together, where it can: VITS, as far as its audio is decoded in slices."""
+
+    max_batch: Annotated[int, Field(ge=1, le=64)] | None = None
+    """Requests computed at once; 1 on CPU and 16 on GPU where it is not given."""
+
+
+class Wyoming(Part):
+    """Home Assistant's protocol, on a port of its own. It knows no keys: access.allowedCIDRs is what guards it."""
+
+    enabled: bool = False
+    """Whether it is spoken."""
+    port: Annotated[int, Field(ge=1024, le=65535)] = 10300
+    """Port of the pods and of the Service; 8080 is the server's own."""
+
+
+class Models(Part):
+    """The models that a server has loaded: its own and, with serving.uploads, those that users brought."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "!has(self.preload) || size(self.preload) < (has(self.maxLoaded) ? self.maxLoaded : 3)",
+                "preload must name fewer models than maxLoaded (3 where it is not given), which counts the own one too",
+            )
+        )
+    )
+
+    max_loaded: Annotated[int, Field(ge=1, le=64)] | None = None
+    """Models that are loaded at the same time, the own one included; 3 where it is not given. The one that was unused
+    for longest makes room.
+    """
+    memory: Annotated[Quantity, quantity_between("64Mi", "1Ti")] | None = None
+    """Memory that all of them may take together, such as "6Gi"."""
+    preload: Annotated[tuple[ModelName, ...], Field(max_length=64, json_schema_extra=set_list())] = ()
+    """Uploaded models that are loaded when the server starts."""
+    idle_timeout: Annotated[GoDuration, Field(json_schema_extra=between("1s", "168h"))] | None = None
+    """For how long a model may go unused until it is unloaded."""
+
+
+class Uploads(Part):
+    """Models that users bring, by POST /models/upload; kept in the store's folder `uploads`, which no fetch touches."""
+
+    enabled: bool = False
+    """Whether models may be uploaded; needs access.apiKeys."""
+    max_bytes: Annotated[Quantity, quantity_between("1Mi", "64Gi")] | None = None
+    """Size of one upload at most, such as "4Gi"."""
+
+
 class Serving(Part):
-    """Limits and defaults of the synthesis server."""
+    """Limits and defaults of the server."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "!has(self.models) || !has(self.models.preload) || size(self.models.preload) == 0"
+                " || self.uploads.enabled",
+                "models.preload names uploaded models: set uploads.enabled",
+            )
+        )
+    )
 
     max_concurrency: Annotated[int, Field(ge=1, le=256)] | None = None
     """Syntheses that one pod runs at the same time; sized from the CPU limit where it is not given."""
@@ -52,6 +116,28 @@ class Serving(Part):
     """What a request gets where it does not say."""
     voice_aliases: Annotated[dict[str, Voice], Field(max_length=256)] = {}
     """Other names for voices, such as {"alloy": "p225"}, so that clients of other services need no change."""
+    lexicon: Annotated[
+        dict[str, Pronunciation],
+        Field(
+            max_length=256,
+            json_schema_extra=rules(
+                rule("self.all(word, size(word) > 0 && size(word) <= 64)", "words must be 1 to 64 characters long")
+            ),
+        ),
+    ] = {}
+    """How words are spoken, such as {"Kubernetes": "koo-ber-net-eez"}: another spelling, or IPA between slashes."""
+    max_audio_bytes: Annotated[Quantity, quantity_between("1Ki", "1Gi")] | None = None
+    """Size of a recording to transcribe at most; 25Mi where it is not given."""
+    max_audio_duration: Annotated[GoDuration, Field(json_schema_extra=between("1s", "10h"))] | None = None
+    """Length of a recording to transcribe at most; 25m where it is not given."""
+    batching: Batching = Batching()
+    """How many requests a model computes together."""
+    wyoming: Wyoming = Wyoming()
+    """Home Assistant's protocol."""
+    models: Models = Models()
+    """The models that a server has loaded."""
+    uploads: Uploads = Uploads()
+    """Models that users bring."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """How much the server logs. The text of requests is never logged."""
     drain_timeout: Annotated[GoDuration, Field(json_schema_extra=between("1s", "1h"))] = "30s"

@@ -37,7 +37,9 @@ class CatalogSource(Part):
 
 
 class HuggingFaceSource(Part):
-    """A repository of the Hugging Face hub that holds a coqui model (its weights and its config.json)."""
+    """A repository of the Hugging Face hub that holds a coqui model (its weights and its config.json), or a Whisper
+    model for task SpeechToText (config.json, model.safetensors, the tokenizer's files).
+    """
 
     repo: Annotated[str, Field(min_length=3, max_length=256, pattern=r"^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$")]
     """Repository as owner/name."""

@@ -23,7 +23,7 @@ class Store(Part):
         ),
     ] = "10Gi"
     """Size of the volume. It can grow later where the StorageClass allows expansion; it can't shrink. Room for two
-    models is needed while one replaces the other.
+    models is needed while one replaces the other, and for what users upload.
     """
     storage_class_name: DnsName | None = None
     """StorageClass that provides the volume; the cluster's default one where none is given."""

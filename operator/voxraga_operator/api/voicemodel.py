@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
+from voxraga_operator.api.access import Access
 from voxraga_operator.api.autoscaling import Autoscaling
 from voxraga_operator.api.common import API_VERSION, Part, rule, rules
 from voxraga_operator.api.device import Device
@@ -22,11 +23,39 @@ PLURAL = "voicemodels"
 class VoiceModelSpec(Part):
     """What is to be served, and how. Everything but the source has a default."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "self.task != 'SpeechToText' || !(has(self.source.catalog) || has(self.source.builtin))",
+                "catalog and builtin have voices only: a model for SpeechToText comes from huggingFace, http or"
+                " persistentVolumeClaim",
+                field_path=".source",
+            ),
+            rule(
+                "self.task != 'SpeechToText' || !(self.serving.wyoming.enabled || self.serving.uploads.enabled)",
+                "serving.wyoming and serving.uploads are for models that speak: leave them off with task SpeechToText",
+                field_path=".serving",
+            ),
+            rule(
+                "!self.serving.wyoming.enabled || !(self.serving.wyoming.port in [8080, self.service.port])",
+                "serving.wyoming.port must differ from service.port, and from the server's own, 8080",
+                field_path=".serving",
+            ),
+            rule(
+                "!self.serving.uploads.enabled || has(self.access.apiKeys)",
+                "serving.uploads needs access.apiKeys: without keys, whoever reaches the server could bring models",
+                field_path=".serving",
+            ),
+        )
+    )
+
     task: Annotated[
-        Literal["TextToSpeech"],
+        Literal["TextToSpeech", "SpeechToText"],
         Field(json_schema_extra=rules(rule("self == oldSelf", "task can't be changed: make another VoiceModel"))),
     ] = "TextToSpeech"
-    """What the model does."""
+    """What the model does. TextToSpeech: a model of coqui-tts speaks. SpeechToText: a Whisper model, as transformers
+    publishes it, writes down what it hears.
+    """
     source: Source
     """Where the model comes from: exactly one of catalog, huggingFace, http, persistentVolumeClaim or builtin. While
     a changed source is fetched, the earlier model goes on serving.
@@ -37,6 +66,8 @@ class VoiceModelSpec(Part):
     """The volume that holds the model's files."""
     device: Device = Device()
     """What the model runs on: CPUs or GPUs."""
+    precision: Literal["float32", "float16", "bfloat16"] = "float32"
+    """Numbers that the model computes with. The halves take half the memory; they are for GPUs."""
     replicas: Annotated[int, Field(ge=0, le=100)] = 1
     """Server pods; 0 stops serving and keeps the store. Means nothing while autoscaling is set."""
     autoscaling: Autoscaling | None = None
@@ -44,7 +75,9 @@ class VoiceModelSpec(Part):
     resources: Resources = Resources()
     """What one server pod asks for and may use."""
     serving: Serving = Serving()
-    """Limits and defaults of the synthesis server."""
+    """Limits and defaults of the server."""
+    access: Access = Access()
+    """Who may call the server."""
     service: Service = Service()
     """The Service under which the model is reached."""
     rollout: Rollout = Rollout()
@@ -66,7 +99,7 @@ class OwnMetadata(Part):
 
 
 class VoiceModel(Part):
-    """One text-to-speech model, served over HTTP: its files in a store, its server pods, their Service and
+    """One model, served over HTTP, that speaks or that hears: its files in a store, its server pods, their Service and
     autoscaler.
     """
 
@@ -80,7 +113,7 @@ class VoiceModel(Part):
 
 
 class VoiceModelSchema(Part):
-    """One text-to-speech model, served over HTTP: its files in a store, its server pods, their Service and
+    """One model, served over HTTP, that speaks or that hears: its files in a store, its server pods, their Service and
     autoscaler.
     """
 

@@ -36,7 +36,10 @@ class Address:
             return self.host != _LOCALHOST
 
 
-def free(host: str, port: int) -> Address:
+ANOTHER_PORT = "choose another by --port (0 takes a free one)"
+
+
+def free(host: str, port: int, *, remedy: str = ANOTHER_PORT) -> Address:
     """The address, with a free port for port 0. Looked at before the fetch, so that a long one is not in vain."""
     try:
         family, _, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -45,5 +48,5 @@ def free(host: str, port: int) -> Address:
     except socket.gaierror as error:
         raise Failure(f"--host {host}: {error.strerror}") from None
     except OSError as error:
-        remedy = "choose another by --port (0 takes a free one), or stop what listens there"
-        raise Failure(f"port {port} of {host} can't be had: {error.strerror}; {remedy}", AGAIN) from None
+        told = f"{error.strerror}; {remedy}, or stop what listens there"
+        raise Failure(f"port {port} of {host} can't be had: {told}", AGAIN) from None

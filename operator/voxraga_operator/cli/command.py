@@ -43,6 +43,9 @@ def _parser() -> argparse.ArgumentParser:
     serving.add_argument(
         "--store", type=Path, metavar="DIR", help="default: voxraga/NAMESPACE/NAME in the user's data folder"
     )
+    serving.add_argument(
+        "--api-keys", type=Path, metavar="PATH", help="file or folder of keys, in place of spec.access.apiKeys' Secret"
+    )
     _add_named(serving, "--claim", "the folder that stands for the claim of spec.source.persistentVolumeClaim")
     _add_named(serving, "--secret", "the folder that stands for a Secret: each key is a file")
     _add_named(serving, "--config-map", "the folder that stands for a ConfigMap: each key is a file")
@@ -82,11 +85,36 @@ def _serve(options: argparse.Namespace) -> int:
         say(f"left out: {line}")
     folders = Folders(
         store=(options.store or _data_folder(os.environ, made)).absolute(),
+        api_keys=_api_keys(options.api_keys, made),
         claims=dict(options.claim),
         secrets=dict(options.secret),
         config_maps=dict(options.config_map),
     )
-    return serve(made, folders, address.free(options.host, options.port))
+    return serve(made, folders, _address(options, made))
+
+
+def _api_keys(given: Path | None, made: Planned) -> Path | None:
+    if given is None:
+        return None
+    if not made.model.spec.access.api_keys:
+        raise Failure(f"--api-keys {given}: the VoiceModel asks for no keys; set spec.access.apiKeys.secretName in it")
+    if not os.access(given, os.R_OK):
+        raise Failure(f"--api-keys {given}: there is no such file or folder, or it can't be read")
+    return given.absolute()
+
+
+def _address(options: argparse.Namespace, made: Planned) -> address.Address:
+    """Where the server listens; each of its ports is free. Others may only reach it as the VoiceModel allows it."""
+    found = address.free(options.host, options.port)
+    wyoming = made.model.spec.serving.wyoming
+    if wyoming.enabled:
+        address.free(options.host, wyoming.port, remedy="choose another by spec.serving.wyoming.port")
+    if found.public and made.model.spec.access.api_keys and options.api_keys is None:
+        raise Failure(
+            f"spec.access.apiKeys asks for keys, and --host {options.host} lets others reach the server:"
+            " give a file or folder of keys by --api-keys PATH"
+        )
+    return found
 
 
 def _plan(options: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from voxraga_operator.cli.failure import Failure
+from voxraga_operator.plan.objects.deployment import API_KEYS
 from voxraga_operator.plan.types import Manifest
 
 RUNTIME = (sys.executable, "-m", "voxraga_runtime")
@@ -24,6 +25,13 @@ PASSED_ON = frozenset(
 )
 """The fetch's settings that tell of this machine's network and not of the VoiceModel (docs/store.md)."""
 
+_WITHOUT_KEYS = {
+    "VOXRAGA_API_KEYS_PATH": "spec.access.apiKeys: only a cluster has its Secret; give a file or folder by --api-keys",
+    "VOXRAGA_UPLOADS_PATH": "spec.serving.uploads: without keys (--api-keys) nobody may bring models",
+}
+"""Variables that have no value where no keys are given, and what to say of them."""
+_WITHOUT_UPLOADS = ("VOXRAGA_UPLOADS_MAX_BYTES", "VOXRAGA_MODELS_PRELOAD")
+
 _REFERENCE = re.compile(r"\$(?:\$|\((?P<name>[^)]*)\))")
 
 
@@ -32,6 +40,8 @@ class Folders:
     """This machine's folders in place of a cluster's volumes and objects, by the names that the VoiceModel uses."""
 
     store: Path
+    api_keys: Path | None = None
+    """File or folder in place of the Secret of spec.access.apiKeys."""
     claims: Mapping[str, Path] = field(default_factory=dict)
     secrets: Mapping[str, Path] = field(default_factory=dict)
     config_maps: Mapping[str, Path] = field(default_factory=dict)
@@ -58,6 +68,9 @@ def process(workload: Manifest, folders: Folders, own: Mapping[str, str] | None 
     (container,) = pod["containers"]
     values, left_out = _values(container.get("env") or [], folders)
     mounts = _mounts(pod, container, folders)
+    if folders.api_keys is None:
+        left_out += [told for name, told in _WITHOUT_KEYS.items() if values.pop(name, None)]
+        values = {name: value for name, value in values.items() if name not in _WITHOUT_UPLOADS}
     mapped = {name: _mapped(value, mounts) for name, value in values.items()}
     return Process(
         command=(*RUNTIME, *container["args"]),
@@ -80,7 +93,7 @@ def check_names(workloads: tuple[Manifest, ...], folders: Folders) -> None:
         for volume in pod["volumes"]:
             if volume["name"] == "source":
                 used["claim"].add(volume["persistentVolumeClaim"]["claimName"])
-            if "secret" in volume:
+            if "secret" in volume and volume["name"] != API_KEYS:
                 used["secret"].add(volume["secret"]["secretName"])
         for variable in pod["containers"][0].get("env") or []:
             for key, kind in (("secretKeyRef", "secret"), ("configMapKeyRef", "config-map")):
@@ -97,13 +110,19 @@ def check_names(workloads: tuple[Manifest, ...], folders: Folders) -> None:
 def _mounts(pod: dict[str, Any], container: dict[str, Any], folders: Folders) -> dict[PurePosixPath, Path]:
     """Folder in the pod → folder here. /tmp stays this machine's own."""
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
-    found = {mount["mountPath"]: _folder(volumes[mount["name"]], folders) for mount in container["volumeMounts"]}
-    return {PurePosixPath(inside): outside for inside, outside in found.items() if outside is not None}
+    found = {}
+    for mount in container["volumeMounts"]:
+        outside = _folder(volumes[mount["name"]], folders)
+        if outside is not None:
+            found[PurePosixPath(mount["mountPath"])] = outside / mount.get("subPath", "")
+    return found
 
 
 def _folder(volume: dict[str, Any], folders: Folders) -> Path | None:
     if volume["name"] == "store":
         return folders.store
+    if volume["name"] == API_KEYS:
+        return folders.api_keys
     if "persistentVolumeClaim" in volume:
         name = volume["persistentVolumeClaim"]["claimName"]
         return _given(folders.claims, name, "claim", "spec.source.persistentVolumeClaim.claimName")

@@ -45,7 +45,9 @@ USED = (
     "spec.source",
     "spec.license",
     "spec.device.type",
+    "spec.precision",
     "spec.serving",
+    "spec.access",
     "spec.podTemplate.env",
 )
 """Fields that mean the same here as in a cluster. A test sees to it that each field of the CRD is in one of the two."""

@@ -36,7 +36,15 @@ def serve(made: Planned, folders: Folders, address: Address) -> int:
         say(f"left out: {each}")
     with Supervisor() as supervisor:
         _fetch(supervisor, fetch, folders.store / "models" / made.job["metadata"]["labels"][labels.KEY], made)
+        _prepare_uploads(server)
         return _serve(supervisor, server, address, made)
+
+
+def _prepare_uploads(server: Process) -> None:
+    """The kubelet makes the folder of a mount, too."""
+    uploads = server.environment.get("VOXRAGA_UPLOADS_PATH")
+    if uploads:
+        Path(uploads).mkdir(parents=True, exist_ok=True)
 
 
 def _check_runtime() -> None:
@@ -73,9 +81,10 @@ def _stamp(model: Path) -> tuple[int, int] | None:
 
 
 def _serve(supervisor: Supervisor, server: Process, address: Address, made: Planned) -> int:
-    if address.public:
+    keys = "VOXRAGA_API_KEYS_PATH" in server.environment
+    if address.public and not keys:
         say(f"{address.host} is not loopback: whoever reaches this machine can use the server, without a key")
-    ended = supervisor.run(server, _telling(address, made))
+    ended = supervisor.run(server, _telling(address, made, keys=keys))
     if supervisor.overdue:
         raise Failure(f"the server did not end within {server.grace} s of being asked to, and was killed", ended.code)
     # A server that had not yet come to handle the signal has been ended by it, and had nothing to drain.
@@ -87,19 +96,27 @@ def _serve(supervisor: Supervisor, server: Process, address: Address, made: Plan
     raise Failure(f"the server ended{_why(ended)}", ended.code if ended.signal else AGAIN)
 
 
-def _telling(address: Address, made: Planned) -> Callable[[Callable[[], bool]], None]:
+def _telling(address: Address, made: Planned, *, keys: bool) -> Callable[[Callable[[], bool]], None]:
     """Says when the server is ready, and how to use it."""
-    body = shlex.quote('{"input": "Hello"}')
-    file = f"hello.{made.model.spec.serving.defaults.format}"
 
     def tell(runs: Callable[[], bool]) -> None:
         begun = time.monotonic()
         say(f"{made.model.metadata.name}: loading the model")
         if wait_ready(address.reached_by, address.port, runs):
             say(f"{made.model.metadata.name}: ready at {address.url} after {time.monotonic() - begun:.0f} s; try")
-            say(f"  curl {address.url}/v1/audio/speech -d {body} > {file}")
+            say(f"  {_example(address, made, keys=keys)}")
 
     return tell
+
+
+def _example(address: Address, made: Planned, *, keys: bool) -> str:
+    """A first request, to be typed."""
+    asked = f"curl {address.url}/v1/audio/"
+    key = ' -H "X-API-Key: $KEY"' if keys else ""
+    if made.model.spec.task == "SpeechToText":
+        return f"{asked}transcriptions{key} -F file=@recording.wav"
+    body = shlex.quote('{"input": "Hello"}')
+    return f"{asked}speech{key} -d {body} > hello.{made.model.spec.serving.defaults.format}"
 
 
 def _why(ended: Ending) -> str:

@@ -75,10 +75,11 @@ class Cluster:
                 return None
             raise
 
-    async def list(self, kind: str, namespace: str = "", *, labels: str = "") -> list[Object]:
+    async def list(self, kind: str, namespace: str = "", *, labels: str = "", fields: str = "") -> list[Object]:
         """All objects of a kind, in pages; items get the kind that the server leaves out in lists."""
         where = resource(kind)
-        query = {"limit": str(_PAGE), **({"labelSelector": labels} if labels else {})}
+        selectors = {"labelSelector": labels, "fieldSelector": fields}
+        query = {"limit": str(_PAGE), **{name: selector for name, selector in selectors.items() if selector}}
         items: list[Object] = []
         while True:
             page = await self._call("GET", where.path(namespace), query=query)

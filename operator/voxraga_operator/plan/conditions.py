@@ -23,6 +23,8 @@ class Facts:
     accelerator: Verdict
     autoscaling: Verdict | None
     rollout: Rollout
+    keys: Verdict | None
+    """What is wrong with the Secret that the server pods mount."""
     store_degraded: Verdict | None
     url: str | None
 
@@ -107,6 +109,11 @@ def _refused(facts: Facts) -> Verdict | None:
     return no("PodsRefused", f"the cluster refuses the server's pods: {facts.rollout.refused}"[:1000])
 
 
+def _no_keys(facts: Facts) -> Verdict | None:
+    """Pods that run have the Secret's files, whatever became of it since."""
+    return None if _rolled_out(facts) else facts.keys
+
+
 def _broken(facts: Facts) -> Verdict | None:
     """An autoscaler's extra pod that does not start takes nothing from those that were asked for."""
     rollout = facts.rollout
@@ -117,18 +124,30 @@ def _broken(facts: Facts) -> Verdict | None:
 def _overdue(facts: Facts) -> Verdict | None:
     if not facts.rollout.overdue:
         return None
-    return no("ProgressDeadlineExceeded", "the server pods have made no progress for 20 minutes: look at their logs")
+    return no(
+        "ProgressDeadlineExceeded",
+        "the server pods have made no progress for 20 minutes: look at their events and logs",
+    )
+
+
+def _rolled_out(facts: Facts) -> bool:
+    rollout, wanted = facts.rollout, least(facts.context)
+    complete = rollout.finished and rollout.available >= wanted
+    if facts.autoscaling is None:
+        return complete and rollout.replicas == rollout.available == wanted
+    return complete
+
+
+_PROOF = {"TextToSpeech": "speak a warm-up sentence", "SpeechToText": "listen to a warm-up recording"}
 
 
 def _rolling_out(facts: Facts) -> Verdict | None:
     rollout, wanted = facts.rollout, least(facts.context)
-    complete = rollout.finished and rollout.available >= wanted
-    if facts.autoscaling is None:
-        complete = complete and rollout.replicas == rollout.available == wanted
-    if complete:
+    if _rolled_out(facts):
         return None
     if not rollout.available:
-        return no("Starting", "the server pods are starting: they load the model and speak a warm-up sentence")
+        proof = _PROOF[facts.context.model.spec.task]
+        return no("Starting", f"the server pods are starting: they load the model and {proof}")
     return no("RollingOut", f"{rollout.ready} of {max(wanted, rollout.wanted)} server pods answer, others are starting")
 
 
@@ -149,6 +168,7 @@ _READY: tuple[Question, ...] = (
     _not_stored,
     _scaled_to_zero,
     _refused,
+    _no_keys,
     _broken,
     _overdue,
     _rolling_out,
@@ -165,6 +185,8 @@ def _stalled(facts: Facts, ready: Verdict) -> Verdict:
         return facts.obstacle if not facts.obstructed else yes(facts.obstacle.reason, facts.obstacle.message)
     if facts.stored_stalled and not facts.stored.status:
         return yes(facts.stored.reason, facts.stored.message)
+    if facts.keys and facts.keys == ready:
+        return yes(ready.reason, ready.message)
     if facts.rollout.overdue and not ready.status and least(facts.context):
         return yes(ready.reason, ready.message)
     return no("Progressing", "nothing needs to be done by hand")
@@ -189,6 +211,12 @@ def _serves_earlier(facts: Facts) -> Verdict | None:
     return yes("ServingEarlierModel", f"the earlier model is served: {facts.stored.message}")
 
 
+def _keys_missing(facts: Facts) -> Verdict | None:
+    if facts.keys is None or not facts.rollout.available:
+        return None
+    return yes(facts.keys.reason, facts.keys.message)
+
+
 def _serves_with_less(facts: Facts) -> Verdict | None:
     rollout = facts.rollout
     if not rollout.available or rollout.cause is None:
@@ -205,7 +233,13 @@ def _as_specified(_: Facts) -> Verdict:
     return no("AsSpecified", "nothing is served otherwise than specified")
 
 
-_DEGRADED: tuple[Question, ...] = (_serves_earlier, _serves_with_less, _store_degraded, _as_specified)
+_DEGRADED: tuple[Question, ...] = (
+    _serves_earlier,
+    _keys_missing,
+    _serves_with_less,
+    _store_degraded,
+    _as_specified,
+)
 
 
 # --- the phase ---

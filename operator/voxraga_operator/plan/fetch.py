@@ -163,7 +163,7 @@ def _stored(context: Context, job: Manifest, wanted: Manifest) -> FetchPlan:
 def _active(context: Context, job: Manifest, wanted: Manifest) -> FetchPlan:
     """The newest pod that something is wrong with tells; a Job replaces pods that fail."""
     own = [pod for pod in context.fetch_pods if _is_of(pod, job)]
-    wrong = next(((pod, cause) for pod in reversed(own) if (cause := pods.cause(pod))), None)
+    wrong = next(((pod, cause) for pod in reversed(own) if (cause := pods.cause(pod, context.observed.warnings))), None)
     if wrong is None:
         return _under_way(context, _annotation(job, labels.CLAIM_UID), _fetching(context), apply=wanted)
     pod, cause = wrong
@@ -175,7 +175,7 @@ def _failed(context: Context, job: Manifest, condition: dict[str, Any]) -> Fetch
     own = [pod for pod in context.fetch_pods if _is_of(pod, job)]
     told = str(condition.get("message") or condition.get("reason") or "the Job failed")
     unknown = pods.Cause(reason="FetchFailed", message=pods.short(told))
-    cause = next((found for pod in reversed(own) if (found := pods.cause(pod))), unknown)
+    cause = next((found for pod in reversed(own) if (found := pods.cause(pod, context.observed.warnings))), unknown)
     delay = RETRIABLE_DELAY if cause.retriable else OTHER_DELAY
     left = _time(condition.get("lastTransitionTime"), context.now) + delay - context.now
     again = left <= timedelta()

@@ -9,6 +9,10 @@ from voxraga_operator.api.voicemodel import VoiceModel, VoiceModelSpec
 STORE_PATH = "/store"
 SOURCE_PATH = "/source"
 SECRET_PATH = "/secrets/source"  # noqa: S105 - a folder, not a secret
+API_KEYS_PATH = "/secrets/api-keys"
+UPLOADS_PATH = "/uploads"
+UPLOADS_FOLDER = "uploads"
+"""Folder of the store that is mounted there."""
 
 _KEY_LENGTH = 16
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from voxraga_operator.plan.context import age, label
-from voxraga_operator.plan.types import Manifest
+from voxraga_operator.plan.types import Manifest, Warnings
 
 LONGEST_MESSAGE = 1000
 """An Event takes 1024 characters."""
@@ -16,6 +16,9 @@ _PULL_FAILURES = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"}
 )
 _CONFIG_FAILURES = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
+_NODE_TROUBLES = frozenset({"FailedAttachVolume", "FailedCreatePodSandBox", "FailedMapVolume", "FailedMount"})
+_HICCUPS = 2
+"""How often a node may fail and try again untold: a volume that is just being attached fails once or twice."""
 _REASON = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
 _BACK_OFF = re.compile(r'^Back-off pulling image "[^"]*":\s*(?:ErrImagePull:\s*)?')
 
@@ -48,10 +51,18 @@ class Ending:
         return found if isinstance(found, dict) else {}
 
 
-def cause(pod: Manifest) -> Cause | None:
+def cause(pod: Manifest, warnings: Warnings) -> Cause | None:
     """Why a pod does not run; None where it runs, or is on its way."""
     found = (check(pod) for check in _CHECKS)
-    return next((each for each in found if each is not None), None)
+    return next((each for each in found if each is not None), None) or _node_trouble(pod, warnings)
+
+
+def held_up(pod: Manifest) -> bool:
+    """Whether a node has the pod and has made no room for its containers yet: what it waits for only Events say."""
+    kinds = ("PodScheduled", "PodReadyToStartContainers")
+    scheduled, prepared = ((_condition(pod, kind) or {}).get("status") == "True" for kind in kinds)
+    begun = any("waiting" not in (status.get("state") or {}) for status in _containers(pod))
+    return scheduled and not prepared and not begun
 
 
 def endings(pod: Manifest) -> Iterator[Ending]:
@@ -75,9 +86,9 @@ def newest_generation(pods: tuple[Manifest, ...]) -> list[Manifest]:
     return [pod for pod in pods if label(pod, "pod-template-hash") == newest]
 
 
-def first_cause(pods: list[Manifest]) -> Cause | None:
+def first_cause(pods: list[Manifest], warnings: Warnings) -> Cause | None:
     """The cause of the first pod by name that has one: the same as long as the pods are the same."""
-    found = (cause(pod) for pod in sorted(pods, key=lambda pod: str(pod["metadata"]["name"])))
+    found = (cause(pod, warnings) for pod in sorted(pods, key=lambda pod: str(pod["metadata"]["name"])))
     return next((each for each in found if each is not None), None)
 
 
@@ -120,6 +131,18 @@ def _pull_failure(image: str, message: str) -> Cause:
     """The kubelet tells of the failure and of its waiting in turns: both are one sentence here, so status is quiet."""
     detail = _BACK_OFF.sub("", message)
     return Cause(reason="ImagePullFailed", message=short(f"image {image} can't be pulled: {detail}"))
+
+
+def _node_trouble(pod: Manifest, warnings: Warnings) -> Cause | None:
+    """What the node says of volumes it can't mount, or of a network it can't make."""
+    if not held_up(pod):
+        return None
+    told = [each for each in warnings.get(str(pod["metadata"].get("uid")), ()) if each.get("reason") in _NODE_TROUBLES]
+    lasting = [each for each in told if int(each.get("count") or 1) > _HICCUPS]
+    if not lasting:
+        return None
+    newest = max(lasting, key=lambda each: str(each.get("lastTimestamp") or ""))
+    return Cause(reason=newest["reason"], message=short(f"the node can't start the pod: {newest.get('message', '')}"))
 
 
 def _ended(pod: Manifest) -> Cause | None:

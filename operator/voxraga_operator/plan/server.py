@@ -75,7 +75,7 @@ def rollout(context: Context, planned: ServerPlan) -> Rollout:
     current = _is_current(found, planned) and status.get("observedGeneration") == found["metadata"].get("generation")
     replicas, updated = _count(status, "replicas"), _count(status, "updatedReplicas")
     newest = pods.newest_generation(context.server_pods)
-    cause = pods.first_cause([pod for pod in newest if not pods.is_ready(pod)])
+    cause = pods.first_cause([pod for pod in newest if not pods.is_ready(pod)], context.observed.warnings)
     return Rollout(
         exists=True,
         current=current,
@@ -113,6 +113,20 @@ def autoscaling_verdict(context: Context) -> Verdict | None:
             return _inactive(context, condition)
     bounds = f"{wanted.min_replicas} to {wanted.max_replicas}"
     return Verdict(status=True, reason="Active", message=f"the HorizontalPodAutoscaler keeps {bounds} pods")
+
+
+def api_keys(context: Context) -> Verdict | None:
+    """What keeps pods from starting though nothing is wrong with them: a volume that can't be mounted shows in no pod's
+    status, only in events. None where the Secret is there, or may not be asked for.
+    """
+    keys = context.model.spec.access.api_keys
+    if keys is None or context.observed.secrets.get(keys.secret_name, False):
+        return None
+    message = (
+        f"spec.access.apiKeys.secretName names Secret {keys.secret_name}, which does not exist: make it, or name"
+        " another; until then no server pod starts"
+    )
+    return no("SecretNotFound", message)
 
 
 def _inactive(context: Context, condition: dict[str, Any]) -> Verdict:

@@ -8,6 +8,9 @@ from typing import Any, Literal
 Manifest = dict[str, Any]
 """A Kubernetes object, as the API server returns it or as it is applied."""
 
+Warnings = Mapping[str, tuple[Manifest, ...]]
+"""Uid of a pod → the Warning Events about it."""
+
 FIELD_MANAGER = "voxraga-operator"
 STATUS_FIELD_MANAGER = "voxraga-operator-status"
 HANDOVER_FIELD_MANAGER = "voxraga-operator-handover"
@@ -64,6 +67,8 @@ class Observed:
     """Name → whether it exists, for each of `Reads.secrets`."""
     api_groups: frozenset[str] = frozenset()
     """API groups the cluster serves, such as `metrics.k8s.io`."""
+    warnings: Warnings = field(default_factory=dict)
+    """For the pods that their node has not started (`pods.held_up`)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

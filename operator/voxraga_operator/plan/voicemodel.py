@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from voxraga_operator.api.voicemodel import VoiceModel
-from voxraga_operator.plan import labels, names
+from voxraga_operator.plan import labels, names, pods
 from voxraga_operator.plan.accelerator import accelerator
 from voxraga_operator.plan.conditions import Facts
 from voxraga_operator.plan.context import Context, complete
@@ -13,7 +13,7 @@ from voxraga_operator.plan.events import events
 from voxraga_operator.plan.fetch import FetchPlan, fetch, superseded
 from voxraga_operator.plan.objects.service import service
 from voxraga_operator.plan.ownership import Owner, deletion, owner, terminating
-from voxraga_operator.plan.server import Rollout, ServerPlan, autoscaling_verdict, least, rollout, server
+from voxraga_operator.plan.server import Rollout, ServerPlan, api_keys, autoscaling_verdict, least, rollout, server
 from voxraga_operator.plan.status import status
 from voxraga_operator.plan.store import StorePlan, store
 from voxraga_operator.plan.types import LOOK_AGAIN, SOON, Deletion, Manifest, Observed, Plan, Reads, Verdict, no
@@ -22,7 +22,8 @@ from voxraga_operator.settings import OperatorSettings
 
 def reads(model: VoiceModel) -> Reads:
     """What has to be read from the cluster before `plan` can be called."""
-    source = model.spec.source
+    source, keys = model.spec.source, model.spec.access.api_keys
+    secrets = {source.secret_name, keys.secret_name if keys else None}
     fetch_labels = labels.selector_labels(model, "fetch")
     every_pod = {name: value for name, value in fetch_labels.items() if name != labels.COMPONENT}
     return Reads(
@@ -31,7 +32,7 @@ def reads(model: VoiceModel) -> Reads:
         job=names.job_name(model, names.store_key(model.spec)),
         jobs_selector=labels.selector(fetch_labels),
         pods_selector=labels.selector(every_pod),
-        secrets=(source.secret_name,) if source.secret_name else (),
+        secrets=tuple(sorted(name for name in secrets if name)),
         source_claim=source.persistent_volume_claim.claim_name if source.persistent_volume_claim else None,
         nodes=model.spec.device.type == "GPU",
     )
@@ -72,7 +73,9 @@ def _requeue_after(facts: Facts, kept: StorePlan, fetched: FetchPlan) -> timedel
     waits = [fetched.requeue_after]
     waits.append(SOON if kept.release or kept.delete else None)
     waits.append(LOOK_AGAIN if kept.trouble and kept.stalled else None)
-    waits.append(LOOK_AGAIN if not facts.accelerator.status else None)
+    waits.append(LOOK_AGAIN if facts.keys or not facts.accelerator.status else None)
+    # A pod whose volume can't be mounted does not change: no event leads here.
+    waits.append(LOOK_AGAIN if any(pods.held_up(pod) for pod in facts.context.observed.pods) else None)
     return min((wait for wait in waits if wait is not None), default=None)
 
 
@@ -92,6 +95,7 @@ def _facts(context: Context, kept: StorePlan, fetched: FetchPlan, served: Server
         accelerator=accelerator(context),
         autoscaling=autoscaling_verdict(context),
         rollout=rollout(context, served),
+        keys=api_keys(context),
         store_degraded=kept.degraded,
         url=_url(context),
     )
@@ -161,6 +165,7 @@ def _obstructed(context: Context, obstacle: Verdict, *, needs_a_person: bool) ->
         accelerator=accelerator(context),
         autoscaling=None if context.model.spec.autoscaling is None else obstacle,
         rollout=_own_rollout(context),
+        keys=None,
         store_degraded=None,
         url=None,
     )

@@ -74,6 +74,38 @@ class NotFound(VoxragaError):  # noqa: N818
     code = "not_found"
 
 
+class Conflict(VoxragaError):  # noqa: N818
+    """409: there is one of that name already."""
+
+    status = 409
+    type = "invalid_request_error"
+    code = "already_exists"
+
+
+class TooLarge(VoxragaError):  # noqa: N818
+    """413: more bytes than are taken."""
+
+    status = 413
+    type = "invalid_request_error"
+    code = "request_too_large"
+
+
+class UnsupportedMedia(VoxragaError):  # noqa: N818
+    """415: the body is of another kind than the route reads."""
+
+    status = 415
+    type = "invalid_request_error"
+    code = "unsupported_media_type"
+
+
+class Refused(VoxragaError):  # noqa: N818
+    """422: well-formed, and still not taken: an uploaded model that is unsafe, broken or silent."""
+
+    status = 422
+    type = "invalid_request_error"
+    code = "refused"
+
+
 class Overloaded(VoxragaError):  # noqa: N818
     """429: the queue is full."""
 
@@ -96,6 +128,14 @@ class Unavailable(VoxragaError):  # noqa: N818
     status = 503
     type = "service_unavailable"
     code = "unavailable"
+
+
+class StorageFull(VoxragaError):  # noqa: N818
+    """507: there is no room for it on the volume."""
+
+    status = 507
+    type = "server_error"
+    code = "storage_full"
 
 
 class SynthesisFailed(VoxragaError):  # noqa: N818

@@ -31,6 +31,7 @@ from voxraga_runtime.common.http import discard
 
 PROBES = frozenset({"/live", "/ready", "/health", "/metrics"})
 LISTINGS = re.compile(r"/(v1/)?models(/[^/]+)?|/v1/audio/(models|voices)|/openapi\.json")
+UPLOAD = "/models/upload"
 PAGE = "/"  # it asks for a key itself
 READING = frozenset({"GET", "HEAD"})
 EXPOSED = ("X-Request-ID", "X-Sample-Rate", "Retry-After", "Content-Disposition")
@@ -81,8 +82,8 @@ class Guard:
         state["client"] = str(address)
         if rules.allowed and (address is None or not within(address, rules.allowed)):
             raise Forbidden(f"requests from {address} are not allowed", code="address_not_allowed")
-        if scope["type"] == "websocket" and not self._same_site(scope):
-            raise Forbidden("pages of other origins may not open this WebSocket", code="origin_not_allowed")
+        if _needs_no_preflight(scope) and not self._same_site(scope):
+            raise Forbidden("pages of other origins may not do that", code="origin_not_allowed")
         if self._is_open(scope):
             return None
         refusal, bucket = None, bucket_name(address)
@@ -114,6 +115,11 @@ class Guard:
         if scope["type"] != "http" or scope["method"] not in READING:
             return False
         return scope["path"] == PAGE or (self._rules.public_listings and bool(LISTINGS.fullmatch(scope["path"])))
+
+
+def _needs_no_preflight(scope: Scope) -> bool:
+    """What a browser lets any page do without asking first, and what has effects: a WebSocket, an upload's form."""
+    return scope["type"] == "websocket" or (scope["method"], scope["path"]) == ("POST", UPLOAD)
 
 
 def _no_key() -> Unauthorized:

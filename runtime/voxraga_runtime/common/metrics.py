@@ -54,6 +54,19 @@ class ServerMetrics:
         self.load_seconds = Gauge(
             "voxraga_model_load_seconds", "Time that loading the model and warming up took", registry=registry
         )
+        self.models_loaded = Gauge(
+            "voxraga_models_loaded", "Models in memory, the server's own included", registry=registry
+        )
+        self.model_memory = Gauge(
+            "voxraga_model_memory_bytes", "Memory that the loaded models hold; the process has more", registry=registry
+        )
+        self.model_loads = Counter("voxraga_model_loads_total", "Models loaded, or not", ["outcome"], registry=registry)
+        self.model_evictions = Counter(
+            "voxraga_model_evictions_total",
+            "Models unloaded: for their count or memory, idle, replaced or deleted",
+            ["reason"],
+            registry=registry,
+        )
         self.worker_restarts = Counter(
             "voxraga_worker_restarts_total", "Worker processes that died and were started again", registry=registry
         )

@@ -25,6 +25,7 @@ class ServerSettings(BaseSettings):
     model_path: Path = Field(description="The model's folder in the store, /store/models/<key>")
     task: Literal["TextToSpeech", "SpeechToText"] = "TextToSpeech"
     device: Literal["cpu", "cuda"] = "cpu"
+    precision: Literal["float32", "float16", "bfloat16"] = Field("float32", description="Of VITS's decoder")
     host: str = Field("", description="Address to listen on; every one, IPv6 included, if unset")
     port: int = Field(8080, ge=0, le=65535, description="0 takes a free one")
     wyoming_port: int | None = Field(None, ge=1, le=65535, description="Home Assistant's protocol; off if unset")
@@ -51,6 +52,15 @@ class ServerSettings(BaseSettings):
     allowed_cidrs: list[Network] = Field(default_factory=list, description="JSON: who may call; everybody if empty")
     trusted_proxies: list[Network] = Field(default_factory=list, description="JSON: whose X-Forwarded-For counts")
     cors_origins: list[Origin] = Field(default_factory=list, description="JSON: pages that may call, https://host")
+    uploads_path: Path | None = Field(None, description="Writable folder of uploaded models; uploads are off if unset")
+    uploads_max_bytes: int = Field(2 << 30, ge=1, le=1 << 40, description="Size of one upload")
+    uploads_without_keys: bool = Field(False, description="Anybody may upload: only for a developer's own machine")
+    models_max_loaded: int = Field(3, ge=1, le=1000, description="Models in memory at once, the own one included")
+    models_memory_bytes: int | None = Field(
+        None, ge=1, description="Memory of the loaded models; what 80 % of the container's limit leaves them if unset"
+    )
+    models_preload: list[str] = Field(default_factory=list, description="JSON: uploaded models to load at the start")
+    models_idle_timeout: float = Field(0, ge=0, le=1e7, description="Unload what nobody used for so long; 0: never")
     termination_log: Path = Field(Path("/dev/termination-log"), description="Where a failed start says why")
 
 

@@ -27,10 +27,11 @@ from pydantic import BaseModel, Field, ValidationError
 from voxraga_runtime.common.errors import ClientGone, InvalidRequest, Overloaded, RateLimited, Unavailable, VoxragaError
 from voxraga_runtime.common.guard import too_many
 from voxraga_runtime.server.engines.base import Word
+from voxraga_runtime.server.relay import timed
 from voxraga_runtime.server.render import PAUSE_SECONDS, Speech
 from voxraga_runtime.server.requests import Ask, VoiceId, voice_id
 from voxraga_runtime.server.sentences import SentenceBuffer
-from voxraga_runtime.server.service import SpeechService, timed
+from voxraga_runtime.server.service import SpeechService
 
 IDLE = 300.0  # seconds without a message, nothing being spoken
 BYTES_PER_CHARACTER = 12  # as in a request's body
@@ -180,11 +181,11 @@ class LiveSession:
             first = error.errors()[0]
             name = ".".join(map(str, first["loc"]))
             raise InvalidRequest(f"{name}: {first['msg']}", param=name) from None
-        _, catalogue = self._service.offer()
-        speech = catalogue.speech(self._start.ask("a"))  # the options, checked before anything is written
+        ask = self._start.ask("a")
+        speech = await self._service.agree(ask, self._stop)  # the options, checked before anything is written
         started = {
             "type": "session.started",
-            "model": catalogue.model,
+            "model": speech.model,
             "voice": speech.utterance.voice,
             "format": speech.format.name,
             "content_type": speech.format.content_type,

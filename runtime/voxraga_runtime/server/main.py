@@ -4,30 +4,30 @@ import asyncio
 import contextlib
 import functools
 import os
+import resource
 import signal
 import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import structlog
 import uvicorn
 
-from voxraga_runtime.common import logs
+from voxraga_runtime.common import connections, logs
 from voxraga_runtime.common.errors import StartupError
 from voxraga_runtime.common.metrics import ServerMetrics
 from voxraga_runtime.common.settings import ServerSettings, load_settings
 from voxraga_runtime.common.termination import write_termination_message
-from voxraga_runtime.server.workers import cpu_limit
-from voxraga_runtime.store import manifest
-from voxraga_runtime.store.errors import StoreError
+from voxraga_runtime.server.workers import cpu_limit, worker_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fastapi import FastAPI
 
+    from voxraga_runtime.server.engines.ahead import Cores
     from voxraga_runtime.server.engines.base import Engine
     from voxraga_runtime.server.engines.transcribe import Transcriber
     from voxraga_runtime.server.service import SpeechService
@@ -38,7 +38,6 @@ KEEP_ALIVE = 120  # seconds; longer than what proxies and connection pools of cl
 LINGER = (
     1.0  # seconds after SIGTERM in which a late request still gets an answer (503): endpoints are updated with a delay
 )
-MESSAGE = 16 << 20  # bytes of one WebSocket message; routes are stricter
 GPU_BATCH = 16  # requests whose slices are decoded at once
 LAST_BYTES = 5  # seconds for responses that are made, but not yet sent
 
@@ -52,6 +51,7 @@ def main() -> int:
         return _report(error, None)
     logs.setup(settings.log_level)
     _keep_to_the_store()
+    _allow_connections()
     try:
         asyncio.run(_until_signalled(settings))
     except StartupError as error:
@@ -78,6 +78,13 @@ def _keep_to_the_store() -> None:
         os.environ.setdefault(name, value)
 
 
+def _allow_connections() -> None:
+    """As many open files as this process may have, where the shell that started it was more modest."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with contextlib.suppress(OSError, ValueError):  # the kernel's own limit may be lower
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 class _Server(uvicorn.Server):
     """uvicorn, but signals are ours: it would close the port at once, where a probe must still read 503."""
 
@@ -94,13 +101,20 @@ async def serve(
     settings: ServerSettings, stopping: asyncio.Event, make_engine: "Callable[[], Engine | Transcriber]"
 ) -> None:
     """Load and serve until `stopping` is set, then drain. Raises StartupError where the model can't be served."""
-    from voxraga_runtime.server.app import build_app  # noqa: PLC0415 - after _keep_to_the_store
+    from voxraga_runtime.server.app import build_app, largest_text  # noqa: PLC0415 - after _keep_to_the_store
+    from voxraga_runtime.server.models.uploading import open_uploads  # noqa: PLC0415
     from voxraga_runtime.server.service import SpeechService  # noqa: PLC0415
     from voxraga_runtime.server.wyoming import WyomingServer  # noqa: PLC0415
 
-    provenance = _provenance(settings.model_path)
-    service = SpeechService(settings, ServerMetrics(), make_engine, lambda: _setup_thread(settings))
-    server = _Server(_uvicorn_config(build_app(service, provenance)))
+    service = SpeechService(
+        settings,
+        ServerMetrics(),
+        make_engine,
+        lambda: _setup_thread(settings),
+        uploads=open_uploads(settings),
+        open_engine=lambda chosen: cast("Engine", _engine(chosen)),
+    )
+    server = _Server(_uvicorn_config(build_app(service), largest_text(settings)))
     listener = _listen(settings.host, settings.port, "VOXRAGA_PORT")
     wyoming = WyomingServer(service)
     if settings.wyoming_port is not None:
@@ -116,16 +130,16 @@ async def serve(
         service.close()
 
 
-def _uvicorn_config(app: "FastAPI") -> uvicorn.Config:
+def _uvicorn_config(app: "FastAPI", largest_message: int) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="h11",
+        http=connections.BoundedProtocol,
         loop="asyncio",
         log_config=None,
         access_log=False,
         proxy_headers=False,  # the door knows which proxies to believe; uvicorn would believe this machine
         ws="websockets-sansio",
-        ws_max_size=MESSAGE,
+        ws_max_size=largest_message,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=LAST_BYTES,
@@ -176,19 +190,23 @@ def _listen(host: str, port: int, variable: str) -> socket.socket:
     # asyncio does so for sockets whose protocol number is set, which Python's own listeners' is not: without it a
     # small answer waits 40 ms for the acknowledgement of its header
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(connections.UNREAD * 1000))
     return listener
 
 
 def _engine(settings: ServerSettings) -> "Engine | Transcriber":
     """The engine for the stored model; those that keep state while they speak run in processes of their own."""
     from voxraga_runtime.server.engines.bundle import Bundle  # noqa: PLC0415 - slow: the port answers meanwhile
+    from voxraga_runtime.server.engines.precision import decoder_type  # noqa: PLC0415
     from voxraga_runtime.server.engines.processes import ProcessEngine  # noqa: PLC0415
 
     if settings.task == "SpeechToText":
+        decoder_type(settings.precision, settings.device, "Whisper", holds=False)
         from voxraga_runtime.server.engines.whisper import WhisperEngine  # noqa: PLC0415 - slow
 
         return WhisperEngine(settings.model_path, settings.device)
     if Bundle(settings.model_path).architecture() == "xtts":
+        decoder_type(settings.precision, settings.device, "XTTS", holds=False)
         count = settings.max_concurrency or 1  # each has its own copy of the weights: more only where it is asked for
         threads = max(settings.cpu_threads, int(cpu_limit() / count))
         make = functools.partial(_xtts, settings.model_path, settings.device)
@@ -197,7 +215,17 @@ def _engine(settings: ServerSettings) -> "Engine | Transcriber":
 
     # on CPU the cores are busy with one request each: batches only pay on a GPU
     batch = settings.max_batch or (GPU_BATCH if settings.device == "cuda" else 1)
-    return CoquiEngine(settings.model_path, settings.device, batch, max(1, int(cpu_limit())))
+    cores = _cores(worker_count(cpu_limit(), settings.cpu_threads), settings.cpu_threads)
+    threads = max(1, int(cpu_limit()))
+    return CoquiEngine(settings.model_path, settings.device, batch, threads, cores=cores, precision=settings.precision)
+
+
+@functools.cache
+def _cores(count: int, threads: int) -> "Cores":
+    """What may work ahead: one for the whole process, whatever engines there are."""
+    from voxraga_runtime.server.engines.ahead import Cores  # noqa: PLC0415 - imports numpy
+
+    return Cores(count, functools.partial(_set_threads, threads))
 
 
 def _xtts(path: Path, device: str) -> "Engine":
@@ -214,21 +242,3 @@ def _set_threads(count: int) -> None:
     import torch  # noqa: PLC0415 - slow, like the engine
 
     torch.set_num_threads(count)  # of this thread: OpenMP counts for each on its own
-
-
-def _provenance(path: Path) -> dict[str, Any]:
-    """What the manifest says of the model. Raises StartupError (ModelMissing) where nothing is stored."""
-    if not path.is_dir():
-        raise StartupError("ModelMissing", f"VOXRAGA_MODEL_PATH is {path}: no such folder; has the fetch Job run?")
-    if not (path / "manifest.json").is_file():
-        return {}  # a plain folder with a model in it, as when one is tried out by hand
-    try:
-        stored = manifest.load(path)
-    except StoreError as error:
-        raise StartupError("ModelInvalid", error.message) from None
-    return {
-        "upstream": stored.model.name,
-        "license": stored.model.license,
-        "revision": stored.revision,
-        "digest": stored.digest,
-    }

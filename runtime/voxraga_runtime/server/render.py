@@ -28,6 +28,7 @@ class Speech:
     characters: int = 0
     timestamps: bool = False  # the words' times go with the audio
     script: tuple[tuple[Piece, ...], ...] = ()  # the utterance's sentences as they were written, if a lexicon is used
+    model: str = ""  # its own name
 
 
 @dataclass(slots=True)

@@ -61,7 +61,8 @@ class Catalogue:
     Raises StartupError (SettingsInvalid) where a default, an alias or the lexicon names what the model doesn't have.
     """
 
-    def __init__(self, settings: ServerSettings, engine: Engine) -> None:
+    def __init__(self, settings: ServerSettings, engine: Engine, languages: Sequence[str] = ()) -> None:
+        """`languages` as the model's manifest calls them: the one of a model that has just one goes by that name."""
         self._settings = settings
         self._rate = engine.sample_rate
         self._slices = engine.capabilities.streaming == "slice"
@@ -71,10 +72,11 @@ class Catalogue:
         self.model = settings.model_name
         self._voices = {v.id: v for v in engine.voices()}
         self.voices = tuple(self._voices)
-        self.languages = engine.languages
+        self._languages = engine.languages  # as the engine calls them; the same places as in `languages`
+        self.languages = _shown(engine.languages, languages)
         self.aliases = self._aliases(settings)
         self.default_voice = self._configured("DEFAULT_VOICE", settings.default_voice, self.voices)
-        self.default_language = self._configured("DEFAULT_LANGUAGE", settings.default_language, self.languages)
+        self.default_language = self._default_language(settings.default_language)
         self._openai = self._openai_voices()
         self._lexicon = self._configured_lexicon(engine)
 
@@ -95,6 +97,13 @@ class Catalogue:
         found = known[0] if value is None else _match(value, known) or self.aliases.get(value)
         if found is None:
             raise StartupError("SettingsInvalid", f"VOXRAGA_{variable} is {value!r}; the model has {_list(known)}")
+        return found
+
+    def _default_language(self, value: str | None) -> str:
+        found = self._languages[0] if value is None else self._language(value)
+        if found is None:
+            message = f"VOXRAGA_DEFAULT_LANGUAGE is {value!r}; the model has {_list(self.languages)}"
+            raise StartupError("SettingsInvalid", message)
         return found
 
     def _openai_voices(self) -> dict[str, str]:
@@ -123,16 +132,9 @@ class Catalogue:
             seed=ask.seed or 0,
             streamed=streamed,
         )
-        return Speech(
-            utterance,
-            form,
-            self._sample_rate(form, ask.sample_rate),
-            streamed,
-            events,
-            characters=len(ask.text),
-            timestamps=self._timestamps(ask.timestamp_granularities),
-            script=script,
-        )
+        rate = self._sample_rate(form, ask.sample_rate)
+        times = self._timestamps(ask.timestamp_granularities)
+        return Speech(utterance, form, rate, streamed, events, len(ask.text), times, script, self.model)
 
     def require_model(self, name: str | None) -> str:
         """The model's own name for one a client uses."""
@@ -155,13 +157,17 @@ class Catalogue:
         return asdict(self._voices[self.voice(name)])
 
     def language(self, name: str | None) -> str:
-        if not name:
-            return self.default_language
-        primary = name.split("-")[0].lower()
-        found = _match(name, self.languages) or next(
-            (known for known in self.languages if known.split("-")[0].lower() == primary), None
+        """The engine's own name for it."""
+        found = self._language(name) if name else self.default_language
+        return found or _refuse("language", name or "", f"one of {_list(self.languages)}")
+
+    def _language(self, name: str) -> str | None:
+        primary = name.split("-", maxsplit=1)[0].lower()
+        return (
+            _match(name, self._languages)
+            or next((own for own, shown in zip(self._languages, self.languages, strict=True) if shown == name), None)
+            or next((known for known in self._languages if known.split("-")[0].lower() == primary), None)
         )
-        return found or _refuse("language", name, f"one of {_list(self.languages)}")
 
     def _format(self, ask: Ask) -> Format:
         name = (ask.format or self._settings.default_format).lower()
@@ -228,6 +234,13 @@ def _respelled(sentence: str, lexicon: Lexicon, language: str, limit: int) -> li
     if len(halves) < 2:  # noqa: PLR2004 - a single word: as it is
         return [pieces]
     return [part for half in halves for part in _respelled(half, lexicon, language, limit)]
+
+
+def _shown(engine: Sequence[str], stored: Sequence[str]) -> tuple[str, ...]:
+    """Languages as everybody is told them, status.model included; engines may add a region for their phonemizer."""
+    if len(engine) != 1:
+        return tuple(engine)
+    return (stored[0] if len(stored) == 1 else engine[0].split("-", maxsplit=1)[0],)
 
 
 def _match(name: str, known: Sequence[str]) -> str | None:

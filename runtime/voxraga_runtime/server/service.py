@@ -1,11 +1,10 @@
-"""The model server's heart: holds the engine, admits requests, runs them on workers and answers with their audio."""
+"""The model server's heart: admits requests, runs them on workers with their model, and answers with their audio."""
 
 import asyncio
-import base64
 import contextlib
-import json
+import dataclasses
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, MutableMapping
+from collections.abc import AsyncGenerator, Callable, MutableMapping
 from enum import StrEnum
 from typing import Any, Protocol, cast
 
@@ -17,18 +16,21 @@ from voxraga_runtime.common.errors import ClientGone, NotFound, SynthesisFailed,
 from voxraga_runtime.common.metrics import ServerMetrics
 from voxraga_runtime.common.settings import ServerSettings
 from voxraga_runtime.server.admission import Admission
-from voxraga_runtime.server.engines.base import Capabilities, Engine, FloatArray, Word
+from voxraga_runtime.server.engines.base import Engine, FloatArray, Word
 from voxraga_runtime.server.engines.processes import ProcessEngine
 from voxraga_runtime.server.engines.transcribe import Transcriber
+from voxraga_runtime.server.models import stored as stores
+from voxraga_runtime.server.models.model import Model, prepare, settings_for
+from voxraga_runtime.server.models.registry import RETRY_WHILE_LOADING, Registry
+from voxraga_runtime.server.models.stored import Stored
+from voxraga_runtime.server.relay import Parts, as_events, cancel_unless_done, cancel_when, relayed, watch
 from voxraga_runtime.server.render import Rendered, Speech, render
 from voxraga_runtime.server.requests import Ask, Catalogue
 from voxraga_runtime.server.transcription import Listen, Transcription, Transcriptions
-from voxraga_runtime.server.warmup import warm_up
 from voxraga_runtime.server.workers import Job, Workers, cpu_limit, worker_count
+from voxraga_runtime.store.uploads import Uploads
 
 log = structlog.get_logger()
-
-RETRY_WHILE_LOADING = 5  # seconds
 
 
 class State(StrEnum):
@@ -45,7 +47,7 @@ class Connection(Protocol):
 
 
 class SpeechService:
-    """One model, served. Make it inside the event loop; `start()` before `speak()`."""
+    """A model, served, and those that users brought. Make it inside the event loop; `start()` before `speak()`."""
 
     def __init__(
         self,
@@ -53,16 +55,21 @@ class SpeechService:
         metrics: ServerMetrics,
         make_engine: Callable[[], Engine | Transcriber],
         setup_thread: Callable[[], None],
+        *,
+        uploads: Uploads | None = None,
+        open_engine: Callable[[ServerSettings], Engine] | None = None,
     ) -> None:
+        """`make_engine` is the own model's, `open_engine` any other's: with the settings that go for that one."""
         self.settings = settings
         self.metrics = metrics
         self.state = State.LOADING
         self.draining = asyncio.Event()  # for those who must be told: open streams
+        self.stored = stores.read(settings.model_name, settings.model_path)
+        self.models = Registry(settings, metrics, uploads, self._open, setup_thread)
         self._make_engine = make_engine  # called in a worker: importing torch takes seconds
-        self._engine: Engine | None = None
-        self._served: tuple[Engine, Catalogue] | None = None
+        self._open_engine = open_engine
+        self._own: Model | None = None
         self._transcriptions: Transcriptions | None = None
-        self._gains: dict[str, float] = {}
         self._jobs: set[Job] = set()
         self._overseers: set[asyncio.Task[None]] = set()
         count = settings.max_concurrency or worker_count(cpu_limit(), settings.cpu_threads)
@@ -78,19 +85,17 @@ class SpeechService:
         self._workers.start(job, self._load)
         async for _ in job.chunks():
             pass
-        if self._served is not None:
-            self._limit_slots(self._served[0].capabilities)
         seconds = time.perf_counter() - started
         self.metrics.load_seconds.set(seconds)
+        if self._own is not None:
+            self.metrics.model_loads.labels("loaded").inc()
+            if self._own.lane.width:  # its requests would only wait inside the workers: let them wait in the queue
+                self.admission.slots = min(self.admission.slots, self._own.lane.width)
+            self.models.start(self._own)
         if self.state is State.LOADING:
             self.state = State.READY
-            log.info("ready", seconds=round(seconds, 2), workers=self.admission.slots, gains=self._gains)
-
-    def _limit_slots(self, capabilities: Capabilities) -> None:
-        if capabilities.parallel:
-            self.admission.slots = min(self.admission.slots, capabilities.parallel)
-        elif not capabilities.reentrant:
-            self.admission.slots = 1  # its requests would only wait inside the workers: let them wait in the queue
+            gains = self._own.gains if self._own else {}
+            log.info("ready", seconds=round(seconds, 2), workers=self.admission.slots, gains=gains)
 
     def _load(self, _job: Job) -> None:
         engine = self._make_engine()
@@ -99,36 +104,45 @@ class SpeechService:
             transcriptions.engine.load()
             transcriptions.warm_up()
             self._transcriptions = transcriptions
+            self.metrics.models_loaded.set_function(lambda: 1)
             return
-        engine = cast("Engine", engine)
+        self._own = self._prepare(self.settings, cast("Engine", engine), self.stored)
+
+    def _open(self, stored: Stored) -> Model:
+        """Load another model; in a thread of the registry's."""
+        assert self._open_engine is not None
+        settings = settings_for(self.settings, stored)
+        return self._prepare(settings, self._open_engine(settings), stored)
+
+    def _prepare(self, settings: ServerSettings, engine: Engine, stored: Stored) -> Model:
         if isinstance(engine, ProcessEngine):
             engine.on_restart = self.metrics.worker_restarts.inc
-        engine.load()
-        self._engine = engine
-        catalogue = Catalogue(self.settings, engine)
-        self._gains = warm_up(engine, catalogue.default_voice, catalogue.default_language)
-        self._served = (engine, catalogue)
-
-    def _loaded(self) -> tuple[Engine, Catalogue]:
-        if self._transcriptions is not None:
-            raise NotFound(f"{self.settings.model_name} turns speech into text; it does not speak")
-        if self._served is None:
-            raise Unavailable("the model is being loaded", code="loading", retry_after=RETRY_WHILE_LOADING)
-        return self._served
+        return prepare(settings, engine, stored)
 
     def offer(self) -> tuple[Engine, Catalogue]:
-        """The engine and what it offers; raises Unavailable before the server is ready and once it drains."""
+        """The own model's engine and what it offers; raises what `require_ready` does."""
+        self.require_ready()
+        if self._transcriptions is not None:
+            raise NotFound(f"{self.settings.model_name} turns speech into text; it does not speak")
+        assert self.models.own is not None
+        return self.models.own.engine, self.models.own.catalogue
+
+    def require_ready(self) -> None:
+        """Raises Unavailable before the own model is ready, and once the server drains."""
+        self._refuse_while_draining()
+        if self.models.own is None and self._transcriptions is None:
+            raise Unavailable("the model is being loaded", code="loading", retry_after=RETRY_WHILE_LOADING)
+
+    def _refuse_while_draining(self) -> None:
         if self.state is State.DRAINING:
             raise Unavailable("the server is shutting down; send the request again", code="draining", retry_after=1)
-        return self._loaded()
 
     async def transcribe(self, pcm16k: FloatArray, listen: Listen, gone: asyncio.Event) -> Transcription:
         """Turn mono samples at 16 kHz into text; `gone` is to be set when the client leaves.
 
         Returns once a worker has begun; raises the errors of common.errors. See transcription.Transcription.
         """
-        if self.state is State.DRAINING:
-            raise Unavailable("the server is shutting down; send the request again", code="draining", retry_after=1)
+        self._refuse_while_draining()
         if self.settings.task != "SpeechToText":
             raise NotFound(f"{self.settings.model_name} speaks; it does not turn speech into text")
         if self._transcriptions is None:
@@ -137,17 +151,15 @@ class SpeechService:
 
     async def speak(self, request: Request, ask: Ask) -> Response:
         """Answer one request with audio; raises the errors of common.errors before the first byte was sent."""
-        engine, catalogue = self.offer()
-        speech = catalogue.speech(ask)
         gone = asyncio.Event()
-        watcher = asyncio.create_task(_watch(request, gone))
+        watcher = asyncio.create_task(watch(request, gone))
         try:
-            job = await self._admit(request, engine, speech, gone)
+            speech, job = await self._begin(request, ask, gone)
         except BaseException:
             watcher.cancel()
             raise
-        leaving = asyncio.create_task(_cancel_when(gone, job))
-        parts = _Parts(job, gone, (watcher, leaving))
+        leaving = asyncio.create_task(cancel_when(gone, job))
+        parts = Parts(job, gone, (watcher, leaving))
         try:
             first = await parts.first(whole=not speech.streamed)
         except ClientGone:
@@ -162,7 +174,7 @@ class SpeechService:
         if not speech.streamed:
             return Response(first, media_type=speech.format.content_type, headers=headers)
         if speech.events:
-            events = _as_events(parts.all(first), speech, job.words)
+            events = as_events(parts.all(first), speech, job.words)
             return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
         return StreamingResponse(parts.all(first), media_type=speech.format.content_type, headers=headers)
 
@@ -174,38 +186,61 @@ class SpeechService:
         Raises what `speak` raises; so does the iterator. The caller sets `gone` when its client leaves. A sentence's
         words are in `words` before its first bytes come.
         """
-        engine, catalogue = self.offer()
-        speech = catalogue.speech(ask)
-        job = await self._admit(connection, engine, speech, gone, words)
-        overseer = asyncio.create_task(_cancel_unless_done(gone, job))
+        speech, job = await self._begin(connection, ask, gone, words)
+        overseer = asyncio.create_task(cancel_unless_done(gone, job))
         self._overseers.add(overseer)  # the loop itself keeps no hold of tasks
         overseer.add_done_callback(self._overseers.discard)
-        return speech, _relayed(job, gone)
+        return speech, relayed(job, gone)
+
+    async def agree(self, ask: Ask, gone: asyncio.Event) -> Speech:
+        """Check a request without speaking; raises what `hear` raises for it. Its model is loaded then."""
+        ask = self._named(ask)
+        model = await self.models.take(ask.model, gone)
+        try:
+            return model.catalogue.speech(ask)
+        finally:
+            self.models.give_back(model)
+
+    def _named(self, ask: Ask) -> Ask:
+        """The request with its model told apart from its voice: listings call another model's voice `model/voice`."""
+        _, catalogue = self.offer()
+        model, slash, voice = (ask.voice or "").partition("/")
+        if not slash or not self.models.means_own(ask.model) or ask.voice in (*catalogue.voices, *catalogue.aliases):
+            return ask
+        return dataclasses.replace(ask, model=model, voice=voice)
+
+    async def _begin(
+        self, connection: Connection, ask: Ask, gone: asyncio.Event, words: list[Word] | None = None
+    ) -> tuple[Speech, Job]:
+        """Find the model, check the request, wait for a slot. The model is kept until the worker has ended."""
+        ask = self._named(ask)
+        try:
+            model = await self.models.take(ask.model, gone)
+            try:
+                speech = model.catalogue.speech(ask)
+                return speech, await self._admit(connection, model, speech, gone, words)
+            except BaseException:
+                self.models.give_back(model)
+                raise
+        except ClientGone:
+            connection.scope["state"]["client_gone"] = True
+            raise
 
     async def _admit(
-        self,
-        request: Connection,
-        engine: Engine,
-        speech: Speech,
-        gone: asyncio.Event,
-        words: list[Word] | None = None,
+        self, request: Connection, model: Model, speech: Speech, gone: asyncio.Event, words: list[Word] | None
     ) -> Job:
         """Wait for a slot and put the work on it; the slot is free again when the worker is, not when the client is."""
         waited = time.perf_counter()
-        try:
-            lease = await self.admission.acquire(gone)
-        except ClientGone:
-            request.scope["state"]["client_gone"] = True
-            raise
+        lease = await self.admission.acquire(gone, model.lane, size=speech.characters)
         self.metrics.queue_wait.observe(time.perf_counter() - waited)
         job = Job(words)
         self._jobs.add(job)
         arrived = request.scope["state"].get("started", waited)
         measured: list[Rendered] = []
-        gain = self._gains[speech.utterance.voice]
+        gain = model.gains[speech.utterance.voice]
 
         def work(job: Job) -> None:
-            result = render(engine, speech, gain, job.put, job.cancelled, words=job.words)
+            result = render(model.engine, speech, gain, job.put, job.cancelled, words=job.words)
             measured.append(result)
             if not result.complete:  # nobody may take a part for the whole
                 raise Unavailable("the server stopped in mid-speech", code="draining", retry_after=1)
@@ -215,6 +250,7 @@ class SpeechService:
 
         def ended() -> None:
             lease.release()
+            self.models.give_back(model)
             self._jobs.discard(job)
             self._record(measured, speech, arrived)
 
@@ -228,11 +264,11 @@ class SpeechService:
 
     def _record(self, measured: list[Rendered], speech: Speech, arrived: float) -> None:
         for result in measured:
-            self.admission.observe(result.work_seconds)
             self.metrics.audio_seconds.inc(result.audio_seconds)
             if result.first_audio_at is not None:
                 self.metrics.first_audio.observe(max(0.0, result.first_audio_at - arrived))
             if result.complete:
+                self.admission.observe(result.work_seconds, speech.characters)
                 self.metrics.characters.inc(speech.characters)
                 self.metrics.real_time_factor.observe(result.work_seconds / result.audio_seconds)
 
@@ -255,112 +291,4 @@ class SpeechService:
 
     def close(self) -> None:
         self._workers.close()
-        if isinstance(self._engine, ProcessEngine):  # threads end with us, processes would not
-            self._engine.close()
-
-
-class _Parts:
-    """A job's bytes on their way into a response."""
-
-    def __init__(self, job: Job, gone: asyncio.Event, tasks: tuple["asyncio.Task[None]", ...]) -> None:
-        self._job = job
-        self._gone = gone
-        self._tasks = tasks
-        self._chunks = job.chunks()
-
-    async def first(self, *, whole: bool) -> bytes:
-        """The first piece, or everything. After an error, or with everything, nobody has to be watched any more."""
-        try:
-            parts = [part async for part in self._chunks] if whole else [await anext(self._chunks, b"")]
-        except BaseException:
-            self._end()
-            if self._gone.is_set():
-                raise ClientGone("the client left") from None
-            raise
-        if whole:
-            self._end()
-        return b"".join(parts)
-
-    async def all(self, first: bytes) -> AsyncIterator[bytes]:
-        """The pieces, the first one again. An error breaks the connection off: no client takes a part for the whole."""
-        try:
-            yield first
-            async for part in self._chunks:
-                yield part
-        except VoxragaError:
-            if not self._gone.is_set():
-                raise
-        finally:
-            self._end()
-
-    def _end(self) -> None:
-        self._job.cancel()
-        for task in self._tasks:
-            task.cancel()
-
-
-async def _relayed(job: Job, gone: asyncio.Event) -> AsyncGenerator[bytes, None]:
-    try:
-        async for part in job.chunks():
-            yield part
-    except VoxragaError:
-        if gone.is_set():
-            raise ClientGone("the client left") from None
-        raise
-    except Exception as error:
-        log.exception("synthesis failed")
-        raise SynthesisFailed("the model failed on this text; the server's log has the request id") from error
-    finally:
-        job.cancel()
-
-
-async def _cancel_unless_done(gone: asyncio.Event, job: Job) -> None:
-    """Also where nobody ever began to read what the job makes."""
-    waiting = [asyncio.create_task(event.wait()) for event in (gone, job.done)]
-    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    for task in waiting:
-        task.cancel()
-    if gone.is_set():
-        job.cancel()
-
-
-async def _watch(request: Request, gone: asyncio.Event) -> None:
-    """Set `gone` when the client closes its connection; the body has been read, nothing else is to come."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-    gone.set()
-
-
-async def _cancel_when(gone: asyncio.Event, job: Job) -> None:
-    await gone.wait()
-    job.cancel()
-
-
-async def _as_events(parts: AsyncIterator[bytes], speech: Speech, words: list[Word]) -> AsyncIterator[str]:
-    """OpenAI's events: speech.audio.delta for each piece, speech.audio.done at the end, error if it breaks off.
-
-    Ours: speech.audio.timestamps, before the audio that the words are in.
-    """
-    size = told = 0
-    try:
-        async for part in parts:
-            size += len(part)
-            if speech.timestamps and (fresh := words[told:]):
-                told += len(fresh)
-                yield _event({"type": "speech.audio.timestamps", "words": timed(fresh)})
-            yield _event({"type": "speech.audio.delta", "audio": base64.b64encode(part).decode()})
-    except Exception:  # the status was sent long ago
-        log.exception("synthesis failed while streaming")
-        yield _event({"type": "error", **SynthesisFailed("the model failed on this text").body()})
-        return
-    usage = {"input_tokens": speech.characters, "output_tokens": size, "total_tokens": speech.characters + size}
-    yield _event({"type": "speech.audio.done", "usage": usage})
-
-
-def timed(words: Iterable[Word]) -> list[dict[str, Any]]:
-    """Words as OpenAI's transcriptions have them."""
-    return [{"word": w.text, "start": round(w.start, 3), "end": round(w.end, 3)} for w in words]
-
-
-def _event(content: dict[str, Any]) -> str:
-    return f"data: {json.dumps(content)}\n\n"
+        self.models.close()

@@ -83,8 +83,9 @@ class Transcriptions:
         Raises the errors of common.errors, as admission does and InvalidRequest for what can't be heard.
         """
         language = self._check(pcm16k, listen)
-        waited = time.perf_counter()
-        lease = await self._admission.acquire(gone)
+        size = len(pcm16k)
+        lease = await self._admission.acquire(gone, size=size)
+        begun = time.perf_counter()
         job = Job()
         self._jobs.add(job)
 
@@ -110,7 +111,7 @@ class Transcriptions:
         def ended() -> None:
             lease.release()
             self._jobs.discard(job)
-            self._admission.observe(time.perf_counter() - waited)
+            self._admission.observe(time.perf_counter() - begun, size)
 
         def from_worker(_future: Any) -> None:
             # the loop is closed where the server was stopped without waiting

@@ -106,18 +106,18 @@ class Connection:
 
     async def _handle(self, event: Event) -> None:
         if event.type == "describe":
-            await async_write_event(self._info().event(), self._writer)
+            await async_write_event((await self._info()).event(), self._writer)
         elif event.type == "ping":
             await self._send("pong", text=event.data.get("text"))
         elif event.type == "synthesize" and self._voice is None:  # in a stream it repeats the whole, for old servers
             async with self._measured():
-                ask = self._ask(_text(event), _voice(event))
+                ask = await self._ask(_text(event), _voice(event))
                 await self._start()
                 await self._say(ask)
                 await self._send("audio-stop")
         elif event.type == "synthesize-start":
             self._voice, self._spoken, self._buffer = _voice(event), 0, SentenceBuffer(self._limit)
-            self._ask("a", self._voice)
+            await self._ask("a", self._voice)
         elif event.type == "synthesize-chunk" and self._voice is not None:
             await self._stream(self._buffer.add(_text(event)))
         elif event.type == "synthesize-stop" and self._voice is not None:
@@ -127,12 +127,15 @@ class Connection:
             await self._send("synthesize-stopped")
             self._voice = None
 
-    def _info(self) -> Info:
+    async def _info(self) -> Info:
         engine, catalogue = self._service.offer()
         who = Attribution("vox-raga", "")
+        languages = dict.fromkeys(catalogue.voices, catalogue.languages)
+        for one in await self._service.models.stored():
+            languages |= {f"{one.name}/{voice}": tuple(one.info.languages) for voice in one.info.voices}
         voices = [
-            TtsVoice(name, who, installed=True, description=name, version=None, languages=list(catalogue.languages))
-            for name in catalogue.voices
+            TtsVoice(name, who, installed=True, description=name, version=None, languages=list(spoken))
+            for name, spoken in languages.items()
         ]
         program = TtsProgram(
             "vox-raga",
@@ -145,18 +148,17 @@ class Connection:
         )
         return Info(tts=[program])
 
-    def _ask(self, text: str, voice: dict[str, Any]) -> Ask:
+    async def _ask(self, text: str, voice: dict[str, Any]) -> Ask:
         """A checked request: what is wrong with the voice is said before anything is spoken."""
         ask = Ask(text, "text", format="pcm", stream=True, **voice)
-        _, catalogue = self._service.offer()
-        self._rate = catalogue.speech(ask).rate
+        self._rate = (await self._service.agree(ask, self._gone)).rate
         return ask
 
     async def _stream(self, sentences: list[str]) -> None:
         assert self._voice is not None
         for sentence in sentences:
             async with self._measured():
-                ask = self._ask(sentence, self._voice)
+                ask = await self._ask(sentence, self._voice)
                 if self._spoken:
                     await self._audio(bytes(WIDTH * round(PAUSE_SECONDS * self._rate)))
                 else:

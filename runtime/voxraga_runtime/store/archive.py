@@ -1,5 +1,6 @@
 """Safe extraction of zip and tar archives: no path leads out, no links, no bombs."""
 
+import contextlib
 import shutil
 import tarfile
 import zipfile
@@ -10,7 +11,7 @@ from typing import IO
 
 from . import disk
 from .errors import StoreError
-from .listing import bundle_path
+from .listing import bundle_path, require_distinct
 
 MAX_MEMBERS = 2000
 MAX_BYTES = 32 << 30  # unpacked; the largest model of the catalogue has 2 GiB
@@ -34,14 +35,27 @@ def extract(archive: Path, target: Path, label: str) -> None:
     `label` names the archive in messages. Raises StoreError: UnsafeModel, InvalidModel, StoreFull.
     """
     target.mkdir(parents=True, exist_ok=True)
+    with _reading(label):
+        file = _opened(archive)
+    with file:
+        with _reading(label):
+            found = _zip_members(file, label) if isinstance(file, zipfile.ZipFile) else _tar_members(file, label)
+            members = _checked(found, archive.stat().st_size, label)
+        _extract(members, target, label, file)
+
+
+def _opened(archive: Path) -> zipfile.ZipFile | tarfile.TarFile:
+    return zipfile.ZipFile(archive) if zipfile.is_zipfile(archive) else tarfile.TarFile.open(archive)
+
+
+@contextlib.contextmanager
+def _reading(label: str) -> Iterator[None]:
+    """Around all that reads the archive: for a damaged one the libraries raise anything. Writing has its own errors."""
     try:
-        if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as file:
-                _extract(_zip_members(file, label), archive, target, label, file)
-        else:
-            with tarfile.open(archive) as file:
-                _extract(_tar_members(file, label), archive, target, label, file)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zipfile.LargeZipFile, NotImplementedError) as error:
+        yield
+    except StoreError:
+        raise
+    except Exception as error:
         raise StoreError("InvalidModel", f"{label} is a damaged archive, or none: {error}") from error
 
 
@@ -67,17 +81,16 @@ def _tar_members(file: tarfile.TarFile, label: str) -> Iterator[_Member]:
         yield _Member(info.name.removeprefix("./"), info.size, info)
 
 
-def _extract(
-    found: Iterable[_Member], archive: Path, target: Path, label: str, file: zipfile.ZipFile | tarfile.TarFile
-) -> None:
-    members = _checked(found, archive.stat().st_size, label)
+def _extract(members: list[_Member], target: Path, label: str, file: zipfile.ZipFile | tarfile.TarFile) -> None:
     total = sum(member.size for member in members)
     disk.require_space(target, total)
     top = _common_folder([member.name for member in members])
     for member in members:
         place = target / member.name.removeprefix(top)
         place.parent.mkdir(parents=True, exist_ok=True)
-        with _open(file, member) as source, place.open("wb") as out:
+        with _reading(label):
+            source = _open(file, member)
+        with source, place.open("wb") as out:
             _copy(source, out, member, label)
 
 
@@ -93,6 +106,7 @@ def _checked(found: Iterable[_Member], packed: int, label: str) -> list[_Member]
             raise StoreError("UnsafeModel", f"{label} unpacks to more than {limits}: it looks like an archive bomb")
         if not _rubbish(member.name):
             members.append(_Member(bundle_path(member.name, label), member.size, member.open))
+    require_distinct((member.name for member in members), label)
     return members
 
 
@@ -121,13 +135,18 @@ def _open(file: zipfile.ZipFile | tarfile.TarFile, member: _Member) -> IO[bytes]
 def _copy(source: IO[bytes], out: IO[bytes], member: _Member, label: str) -> None:
     """Copy at most what the archive's index announced: the announcement is what was checked."""
     left = member.size
-    while piece := source.read(min(CHUNK, left + 1)):
+    while piece := _piece(source, min(CHUNK, left + 1), label):
         left -= len(piece)
         if left < 0:
             raise StoreError("UnsafeModel", f"{label}: {member.name} is larger than the archive says")
         out.write(piece)
     if left:
         raise StoreError("InvalidModel", f"{label}: {member.name} ends {left} bytes early")
+
+
+def _piece(source: IO[bytes], size: int, label: str) -> bytes:
+    with _reading(label):
+        return source.read(size)
 
 
 def copy(origin: Path, target: Path, label: str) -> None:

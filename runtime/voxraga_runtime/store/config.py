@@ -4,6 +4,7 @@ coqui-tts imports what `characters_class` names, unpickles `stats_path` and open
 published config names only files beside it, relative to its folder; `absolute` is for the server, at load.
 """
 
+import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -29,6 +30,8 @@ CHARACTERS = frozenset(
 )
 WORD = re.compile(r"[A-Za-z0-9_]+")
 COMMENTS = re.compile(r'("(?:[^"\\]|\\.)*")|/\*.*?\*/|//[^\n]*', re.DOTALL)
+
+DEEPEST = 50  # levels of a config; coqui's own have six
 
 FILES: dict[str, tuple[tuple[str, ...], str]] = {
     "stats_path": (("scale_stats.npy",), "signal_norm"),
@@ -62,7 +65,18 @@ def read(path: Path, label: str) -> dict[str, Any]:
         raise StoreError("InvalidModel", f"{label} is not JSON: {error}") from error
     if not isinstance(content, dict):
         raise StoreError("InvalidModel", f"{label} holds a {type(content).__name__}, expected an object")
+    _require_shallow(content, label)
     return content
+
+
+def _require_shallow(content: dict[str, Any], label: str) -> None:
+    """So that whoever walks the document needs no more levels of calls than Python has."""
+    level: list[Any] = [content]
+    for _ in range(DEEPEST):
+        inner = [item.values() if isinstance(item, dict) else item for item in level if isinstance(item, dict | list)]
+        level = list(itertools.chain.from_iterable(inner))
+    if level:
+        raise StoreError("InvalidModel", f"{label} is nested more than {DEEPEST} levels deep; no model's config is")
 
 
 def _parse(text: str) -> Any:
@@ -83,7 +97,10 @@ def architecture(config: dict[str, Any], label: str, allowed: frozenset[str]) ->
         _require(_name(config["generator_model"]), allowed, f"{label}: generator_model")
     model = config.get("model", config.get("generator_model"))
     if model is None:
-        raise StoreError("InvalidModel", f"{label} has no key 'model': it is not a config of coqui-tts")
+        hears = (
+            "; a Whisper model is served with spec.task SpeechToText" if config.get("model_type") == "whisper" else ""
+        )
+        raise StoreError("InvalidModel", f"{label} has no key 'model': it is not a config of coqui-tts{hears}")
     return _name(model)
 
 
@@ -136,7 +153,8 @@ def _spread(config: dict[str, Any], folder: Path, switches: set[str]) -> None:
 def _check_names(config: dict[str, Any], label: str) -> None:
     """Refuse classes and functions by name, wherever in the document they stand."""
     for key, value, where in walk(config):
-        if key.endswith("_class") and value is not None and str(value) not in CHARACTERS | {""}:
+        # a number counts something by class (num_utter_per_class), as a speaker encoder's config does
+        if key.endswith("_class") and isinstance(value, str | list | dict) and str(value) not in CHARACTERS | {""}:
             raise StoreError("UnsafeModel", f"{label}: {where} is {value!r}, which is no character set of coqui-tts")
         if key in ("text_cleaner", "phonemizer") and value:
             _require_word(value, f"{label}: {where}")
@@ -206,8 +224,9 @@ class _Cleaner:
                     return name
         if value and needed:
             self._missing(value, where)
-        if value:
-            log.warning("dropped a path that leads nowhere", file=self.label, key=where, value=value)
+        if not value:
+            return None if value is None else ""  # as it was: null is wrong where a field of coqui-tts is a string
+        log.warning("dropped a path that leads nowhere", file=self.label, key=where, value=value)
         return None
 
     def _inside(self, value: str) -> str | None:

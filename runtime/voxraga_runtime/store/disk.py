@@ -1,6 +1,7 @@
 """Files that survive a power cut, and errors of the disk in the contract's words."""
 
 import errno
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from .errors import StoreError
 FILE_MODE = 0o644  # the server's pod reads the store through its group (fsGroup) at most
 FOLDER_MODE = 0o755
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS}
 FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
@@ -96,6 +98,19 @@ def link(origin: Path, target: Path) -> None:
         if error.errno in FULL:
             raise
         shutil.copyfile(origin, target)
+
+
+def try_lock(handle: int) -> bool | None:
+    """Whether we have the lock of this open file now; the kernel frees it when we end. None: the store has none."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        return None
+    return True
 
 
 def remove(path: Path) -> None:

@@ -11,7 +11,7 @@ import structlog
 from voxraga_runtime.common import logs
 from voxraga_runtime.common.termination import LIMIT, write_termination_message
 
-from . import archive, disk, gate, manifest, settings, sources
+from . import archive, disk, gate, manifest, settings, sources, whisper
 from .download import Downloader, Progress
 from .errors import StoreError
 from .http import Http
@@ -64,21 +64,23 @@ def _fetch(store: Store, chosen: settings.Settings) -> manifest.Manifest:
         bundle = store.work / "bundle"
         gate.clear(bundle)
         _fill(bundle / manifest.FILES, listing, store, http)
-    model = gate.admit(bundle / manifest.FILES, listing, chosen.accepted_licenses)
-    files = manifest.describe(bundle / manifest.FILES)
-    digest = manifest.digest_of(files)
-    content = manifest.Manifest(
+    model = _admit(bundle / manifest.FILES, listing, chosen)
+    content = manifest.make(
+        bundle / manifest.FILES,
         key=chosen.store_key,
         source=chosen.source.model_dump(by_alias=True, exclude_none=True, exclude_defaults=True),
-        revision=listing.revision or digest,
-        digest=digest,
-        bytes=sum(file.bytes for file in files),
-        files=files,
+        revision=listing.revision,
         model=model,
     )
     store.publish(bundle, content)
-    log.info("published", key=store.key, digest=digest, bytes=content.bytes, files=len(files))
+    log.info("published", key=store.key, digest=content.digest, bytes=content.bytes, files=len(content.files))
     return content
+
+
+def _admit(files: Path, listing: Listing, chosen: settings.Settings) -> manifest.ModelInfo:
+    if chosen.task == "SpeechToText":
+        return whisper.admit(files, listing)
+    return gate.admit(files, listing, chosen.accepted_licenses)
 
 
 def _fill(files: Path, listing: Listing, store: Store, http: Http) -> None:

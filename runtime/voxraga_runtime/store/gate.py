@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from . import config as configs
-from . import disk, pickles, stats
+from . import disk, pickles, references, stats
 from .errors import StoreError
 from .licenses import require
-from .listing import Listing, bundle_path
+from .listing import Listing, bundle_path, require_distinct
 from .manifest import ModelInfo, relative_files
-from .voices import describe
+from .voices import VOICES, XTTS_SPEAKERS, clones, describe
 
 CONFIG, CHECKPOINT, VOCODER = "config.json", "model.pth", "vocoder"
 PREFERRED = (CHECKPOINT, "model_file.pth", "model_file.pth.tar", "checkpoint.pth", "best_model.pth")
@@ -30,28 +30,33 @@ def admit(folder: Path, listing: Listing, accepted: list[str]) -> ModelInfo:
 
     Raises StoreError: UnsafeModel, UnsupportedModel, InvalidModel (with file and key named), LicenseNotAccepted.
     """
-    _check_files(folder)
-    _raise_to_top(folder)
+    check_files(folder)
+    raise_to_top(folder)
     architecture, config = _part(folder, "", configs.MODELS)
     require(architecture, listing, accepted)
     _check_companions(folder, config)
+    if clones(config, architecture):
+        _check_voices(folder, architecture)
     vocoder = _vocoder(folder)
     _check_pickles(folder)
     return describe(folder, config, vocoder, listing, architecture)
 
 
-def _check_files(folder: Path) -> None:
-    for path in sorted(relative_files(folder)):
+def check_files(folder: Path) -> None:
+    """Refuse what is no plain file, or has a name that leads elsewhere. Raises StoreError UnsafeModel."""
+    paths = sorted(relative_files(folder))
+    require_distinct(paths, "the model")
+    for path in paths:
         bundle_path(path, "the model")
         if (folder / path).is_symlink() or not (folder / path).is_file():
             raise StoreError("UnsafeModel", f"{path} is not a plain file; links and devices are not allowed")
 
 
-def _raise_to_top(folder: Path) -> None:
+def raise_to_top(folder: Path) -> None:
     """Move the folder with the topmost config.json to the top, so that the server finds it."""
     found = [path for path in folder.rglob(CONFIG) if VOCODER not in path.relative_to(folder).parts]
     if not found:
-        raise StoreError("InvalidModel", f"there is no {CONFIG} among {_names(folder)}; a coqui-tts model needs one")
+        raise StoreError("InvalidModel", f"there is no {CONFIG} among {_names(folder)}; a model needs one")
     top = min(found, key=lambda path: (len(path.parts), path)).parent
     for path in sorted(top.iterdir()) if top != folder else []:
         if (folder / path.name).exists():
@@ -105,6 +110,16 @@ def _check_companions(folder: Path, config: dict[str, Any]) -> None:
         for name in configs.files_of(config, key):
             if not name.endswith((".json", *CHECKPOINTS)):
                 raise StoreError("UnsafeModel", f"{CONFIG}: {key} is {name!r}, expected a .json or .pth file")
+
+
+def _check_voices(folder: Path, architecture: str) -> None:
+    """A model that clones speaks as its recordings too: one that can't be heard is refused, not left out in silence."""
+    try:
+        found = references.check(folder / VOICES)
+    except references.UnusableVoiceError as error:
+        raise StoreError("InvalidModel", f"{VOICES}/: {error}; replace the recordings, or remove the folder") from None
+    if architecture == "xtts" and not found and not (folder / XTTS_SPEAKERS).is_file():
+        raise StoreError("InvalidModel", f"there is neither {XTTS_SPEAKERS} nor a folder {VOICES}/NAME with recordings")
 
 
 def _vocoder(folder: Path) -> dict[str, Any] | None:

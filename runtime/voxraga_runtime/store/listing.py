@@ -1,13 +1,14 @@
 """What a source resolves to: the files of a bundle, where each comes from and what it must be."""
 
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from .errors import StoreError
 
 ARCHIVES = (".zip", ".tar.gz", ".tgz", ".tar")
-LONGEST = 255  # characters of a path in the bundle, as in the CRD
+LONGEST = 255  # characters of a path in the bundle, as in the CRD; and bytes of each of its names, as on any disk
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,29 @@ def bundle_path(path: str, where: str) -> str:
     """
     parts = PurePosixPath(path).parts
     plain = path == str(PurePosixPath(path)) and path.isprintable() and "\\" not in path and len(path) <= LONGEST
+    plain = plain and all(len(part.encode()) <= LONGEST for part in parts)  # printable: no lone surrogates
     if not parts or not plain or path.startswith("/") or any(part.startswith(".") for part in parts):
         raise StoreError(
             "UnsafeModel", f"{where}: the path {path!a} is not allowed; use a relative path without '..' or dot files"
         )
     return path
+
+
+def require_distinct(paths: Iterable[str], where: str) -> None:
+    """Refuse names that are one name on some disks: twice the same, or but for case or composition; or file and folder.
+
+    Raises StoreError UnsafeModel.
+    """
+    listed = list(paths)
+    taken = {_folded(str(folder)) for path in listed for folder in PurePosixPath(path).parents}
+    for path in listed:
+        if _folded(path) in taken:
+            raise StoreError("UnsafeModel", f"{where}: {path!a} is there twice, or as a folder, too; keep one of them")
+        taken.add(_folded(path))
+
+
+def _folded(path: str) -> str:
+    return unicodedata.normalize("NFC", path.casefold())
 
 
 def is_archive(path: str) -> bool:

@@ -80,6 +80,21 @@ def describe(folder: Path) -> list[File]:
     return [File(path=path, sha256=sha256_of(folder / path), bytes=(folder / path).stat().st_size) for path in found]
 
 
+def make(folder: Path, *, key: str, source: dict[str, object], revision: str, model: ModelInfo) -> Manifest:
+    """The manifest of the bundle in `folder`; where the source tells no revision, the digest stands for it."""
+    files = describe(folder)
+    digest = digest_of(files)
+    return Manifest(
+        key=key,
+        source=source,
+        revision=revision or digest,
+        digest=digest,
+        bytes=sum(file.bytes for file in files),
+        files=files,
+        model=model,
+    )
+
+
 def relative_files(folder: Path) -> Iterator[str]:
     """The paths of everything that is not a folder, relative to `folder`, links included and not followed."""
     for path in folder.rglob("*"):

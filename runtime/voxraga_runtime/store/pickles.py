@@ -104,7 +104,9 @@ def _in_zip(path: Path, label: str) -> IO[bytes]:
             if len(pickles) != 1 or pickles[0].file_size > MAX_PICKLE:
                 _damaged(label, "it does not hold one data.pkl")
             return io.BytesIO(file.read(pickles[0]))
-    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+    except StoreError:
+        raise
+    except Exception as error:  # noqa: BLE001 - zipfile raises anything for a damaged one
         _damaged(label, f"cut off or damaged at {path.stat().st_size} bytes ({error})")
 
 
@@ -148,7 +150,7 @@ def _opcodes(stream: IO[bytes], label: str) -> Iterator[tuple[str, Any]]:
     try:
         for opcode, argument, _ in pickletools.genops(stream):
             yield opcode.name, argument
-    except (ValueError, EOFError, OverflowError, UnicodeDecodeError, MemoryError) as error:
+    except Exception as error:  # noqa: BLE001 - as above
         _damaged(label, f"no complete pickle ({error})")
 
 

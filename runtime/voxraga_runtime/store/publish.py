@@ -4,8 +4,6 @@
 rename into partial/, so that nobody ever reads half a model.
 """
 
-import errno
-import fcntl
 import shutil
 import time
 from collections.abc import Iterator
@@ -48,13 +46,15 @@ class Store:
         """
         with (self.path / LOCK).open("a") as file:
             deadline = time.monotonic() + timeout
-            while not _locked(file.fileno()):
+            while (free := disk.try_lock(file.fileno())) is False:
                 if time.monotonic() >= deadline:
                     raise StoreError(
                         "InternalError", f"another fetch has been working in {self.path} for {timeout:g} s"
                     )
                 log.info("waiting for another fetch in the same store")
                 time.sleep(min(LOCK_EVERY, timeout))
+            if free is None:
+                log.warning("the store's file system has no locks; two fetches at once would disturb each other")
             yield
 
     def published(self) -> manifest.Manifest | None:
@@ -65,7 +65,7 @@ class Store:
             return manifest.verify(self.model)
         except StoreError as error:
             log.warning("the published model is damaged and is fetched again", reason=error.reason, error=error.message)
-            self._aside(self.model)
+            self.aside(self.model)
             return None
 
     def publish(self, bundle: Path, content: manifest.Manifest) -> None:
@@ -84,26 +84,14 @@ class Store:
             for path in sorted(self.models.iterdir()):
                 if path.name not in {self.key, *keep}:
                     log.info("removing a model that is no longer served", key=path.name)
-                    self._aside(path)
+                    self.aside(path)
             for path in self.partial.iterdir():
                 disk.remove(path)
         except OSError as error:
             log.warning("the store could not be cleaned up", error=str(error))
 
-    def _aside(self, path: Path) -> None:
-        """Out of models/ by one rename; the slow removal happens where no reader looks."""
+    def aside(self, path: Path) -> None:
+        """Remove a model: out of models/ by one rename; the slow removal happens where no reader looks."""
         target = self.partial / f"{ASIDE}{path.name}-{time.time_ns()}"
         path.rename(target)
         shutil.rmtree(target, ignore_errors=True)
-
-
-def _locked(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
-            raise
-        log.warning("the store's file system has no locks; two fetches at once would disturb each other")
-    return True

@@ -86,7 +86,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
 
     source: Source
-    task: Literal["TextToSpeech"] = "TextToSpeech"
+    task: Literal["TextToSpeech", "SpeechToText"] = "TextToSpeech"
     store_key: str = Field(pattern=r"^[0-9a-f]{16}$")
     store_path: Path = Path("/store")
     source_path: Path = Path("/source")

@@ -39,8 +39,11 @@ def convert(path: Path, label: str) -> None:
     stats = _read(path, label)
     if not isinstance(stats, dict):
         raise StoreError("InvalidModel", f"{label} holds {type(stats).__name__}, expected a dict of statistics")
-    clean = {name: _numbers(stats[name], f"{label}: {name}") for name in NUMBERS if name in stats}
-    clean["audio_config"] = _plain(stats.get("audio_config", {}), f"{label}: audio_config")
+    try:
+        clean = {name: _numbers(stats[name], f"{label}: {name}") for name in NUMBERS if name in stats}
+        clean["audio_config"] = _plain(stats.get("audio_config", {}), f"{label}: audio_config")
+    except (ValueError, RecursionError) as error:  # lists of unequal length; a list that holds itself
+        raise StoreError("InvalidModel", f"{label} holds no statistics: {error}") from error
     temporary = path.with_name(f".{path.name}.new")
     with temporary.open("wb") as file:
         np.save(file, np.array(clean, dtype=object), allow_pickle=True)
@@ -51,7 +54,7 @@ def check(path: Path, label: str) -> None:
     """Let a plain array pass, `convert` statistics, refuse the rest. Raises StoreError UnsafeModel, InvalidModel."""
     try:
         np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError):
+    except Exception:  # noqa: BLE001 - numpy parses headers as Python, and raises anything
         convert(path, label)  # holds Python objects, or is damaged: says which
 
 
@@ -61,13 +64,13 @@ def _read(path: Path, label: str) -> Any:
             version = np.lib.format.read_magic(file)
             reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             _, _, dtype = reader(file)
-            if not dtype.hasobject:
-                raise StoreError("InvalidModel", f"{label} is damaged: it is shorter than its header says")
-            content = _Reader(file).load()
+            content = _Reader(file).load() if dtype.hasobject else None
     except pickle.UnpicklingError as error:
         raise StoreError("UnsafeModel", f"{label}: {error}; audio.stats_path may hold numbers only") from error
-    except (ValueError, EOFError, TypeError, AttributeError, IndexError, KeyError) as error:
+    except Exception as error:
         raise StoreError("InvalidModel", f"{label} is damaged: {error}") from error
+    if not dtype.hasobject:
+        raise StoreError("InvalidModel", f"{label} is damaged: it is shorter than its header says")
     return content.item() if isinstance(content, np.ndarray) and content.shape == () else content
 
 

@@ -5,14 +5,17 @@ from pathlib import Path
 from typing import Any
 
 from . import config as configs
-from . import pickles
+from . import pickles, references
 from .errors import StoreError
 from .listing import Listing
 from .manifest import ModelInfo
 
 DEFAULT_VOICE = "default"
 """The one voice of a model that does not name any."""
+LOWEST_RATE, HIGHEST_RATE = 4_000, 384_000  # Hz
 XTTS_SPEAKERS = "speakers_xtts.pth"
+VOICES = "voices"
+"""Folder of a model that clones: a folder with recordings for each further voice."""
 
 
 def describe(
@@ -55,8 +58,10 @@ def _sample_rate(config: dict[str, Any], label: str) -> int:
     audio = config.get("audio")
     audio = audio if isinstance(audio, dict) else {}
     rate = audio.get("output_sample_rate") or audio.get("sample_rate")
-    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or rate <= 0:
-        raise StoreError("InvalidModel", f"{label}: audio.sample_rate is {rate!r}, expected a number of hertz")
+    # NaN is in no range
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        found, allowed = repr(rate)[:80], f"a number of hertz from {LOWEST_RATE} to {HIGHEST_RATE}"
+        raise StoreError("InvalidModel", f"{label}: audio.sample_rate is {found}, expected {allowed}")
     return int(rate)
 
 
@@ -75,11 +80,27 @@ def languages(folder: Path, config: dict[str, Any]) -> list[str]:
     return [found[0].split("-")[0]] if len(found) == 1 else found
 
 
+def clones(config: dict[str, Any], architecture: str) -> bool:
+    """Whether a model speaks as recordings too: XTTS, and what speaks by d-vectors with the encoder that makes them."""
+    by_vectors = "use_d_vector_file" in _switches(config)
+    return architecture == "xtts" or (by_vectors and bool(configs.files_of(config, "speaker_encoder_model_path")))
+
+
 def voices(folder: Path, config: dict[str, Any], architecture: str) -> list[str]:
-    """The speakers in the model's own order, from where coqui-tts would take them."""
+    """The speakers in the model's own order, and then those of recordings."""
+    recorded = references.folders(folder / VOICES) if clones(config, architecture) else []
+    return list(dict.fromkeys([*_own(folder, config, architecture), *(path.name for path in recorded)]))
+
+
+def _switches(config: dict[str, Any]) -> set[str]:
+    return {key for key, value, _ in configs.walk(config) if value is True}
+
+
+def _own(folder: Path, config: dict[str, Any], architecture: str) -> list[str]:
+    """From where coqui-tts would take them."""
     if architecture == "xtts":
         return list(_names(folder / XTTS_SPEAKERS)) if (folder / XTTS_SPEAKERS).is_file() else []
-    switches = {key for key, value, _ in configs.walk(config) if value is True}
+    switches = _switches(config)
     if "use_speaker_embedding" in switches:
         listed = config.get("speakers")
         if isinstance(listed, list) and listed:

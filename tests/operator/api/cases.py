@@ -75,6 +75,18 @@ def _store(**store: Any) -> dict[str, Any]:
     return {"store": store}
 
 
+def _serving(**serving: Any) -> dict[str, Any]:
+    return {"serving": serving}
+
+
+def _access(**access: Any) -> dict[str, Any]:
+    return {"access": access}
+
+
+KEYS = _access(apiKeys={"secretName": "keys"})
+UPLOADS = _serving(uploads={"enabled": True, "maxBytes": "4Gi"})
+WHISPER: dict[str, Any] = {"task": "SpeechToText", "source": {"huggingFace": {"repo": "openai/whisper-tiny"}}}
+
 _SECRET_KEY = {"name": "hub", "key": "token"}
 _REF = {"secretKeyRef": _SECRET_KEY}
 
@@ -165,6 +177,130 @@ CEL: list[Pair] = [
         bad={"resources": {"limits": {"memory": "1Gi"}}},
     ),
     Pair(
+        id="the task stays",
+        rule="task can't be changed",
+        before=_claim("anna"),
+        good={**_claim("anna"), "task": "TextToSpeech"},
+        bad={**_claim("anna"), "task": "SpeechToText"},
+    ),
+    Pair(
+        id="no voice built in hears",
+        rule="catalog and builtin have voices only",
+        good=WHISPER,
+        bad={"task": "SpeechToText"},
+    ),
+    Pair(
+        id="no model of the catalogue hears",
+        rule="catalog and builtin have voices only",
+        good={**WHISPER, **_claim("whisper")},
+        bad={"task": "SpeechToText", "source": {"catalog": {"name": "tts_models/en/vctk/vits"}}},
+    ),
+    Pair(
+        id="what hears has no Wyoming",
+        rule="serving.wyoming and serving.uploads are for models that speak",
+        good={**WHISPER, **_serving(wyoming={"enabled": False})},
+        bad={**WHISPER, **_serving(wyoming={"enabled": True})},
+    ),
+    Pair(
+        id="what hears takes no uploads",
+        rule="serving.wyoming and serving.uploads are for models that speak",
+        good={**KEYS, **UPLOADS},
+        bad={**WHISPER, **KEYS, **UPLOADS},
+    ),
+    Pair(
+        id="the server's port is taken",
+        rule="serving.wyoming.port must differ",
+        good=_serving(wyoming={"enabled": True, "port": 8081}),
+        bad=_serving(wyoming={"enabled": True, "port": 8080}),
+    ),
+    Pair(
+        id="the Service's port is taken",
+        rule="serving.wyoming.port must differ",
+        good={**_serving(wyoming={"port": 9000}), "service": {"port": 9000}},
+        bad={**_serving(wyoming={"enabled": True, "port": 9000}), "service": {"port": 9000}},
+    ),
+    Pair(id="uploads need keys", rule="serving.uploads needs access.apiKeys", good={**KEYS, **UPLOADS}, bad=UPLOADS),
+    Pair(
+        id="words of the lexicon",
+        rule="words must be 1 to 64 characters long",
+        good=_serving(lexicon={"Kubernetes": "koo-ber-net-eez", "a" * 64: "/a/"}),
+        bad=_serving(lexicon={"a" * 65: "/a/"}),
+    ),
+    Pair(
+        id="models to preload were uploaded",
+        rule="models.preload names uploaded models",
+        good={**KEYS, **_serving(models={"preload": ["anna"]}, uploads={"enabled": True})},
+        bad={**KEYS, **_serving(models={"preload": ["anna"]})},
+    ),
+    Pair(
+        id="the server's own model needs room",
+        rule="preload must name fewer models than maxLoaded",
+        good={**KEYS, **_serving(models={"preload": ["a", "b"]}, uploads={"enabled": True})},
+        bad={**KEYS, **_serving(models={"preload": ["a", "b", "c"]}, uploads={"enabled": True})},
+    ),
+    Pair(
+        id="room that is given counts",
+        rule="preload must name fewer models than maxLoaded",
+        good={**KEYS, **_serving(models={"preload": ["a"], "maxLoaded": 2}, uploads={"enabled": True})},
+        bad={**KEYS, **_serving(models={"preload": ["a"], "maxLoaded": 1}, uploads={"enabled": True})},
+    ),
+    Pair(
+        id="a recording's size",
+        rule="must be between 1Ki and 1Gi",
+        good=_serving(maxAudioBytes=26214400),
+        bad=_serving(maxAudioBytes="2Gi"),
+    ),
+    Pair(
+        id="a recording's least size",
+        rule="must be between 1Ki and 1Gi",
+        good=_serving(maxAudioBytes="1Ki"),
+        bad=_serving(maxAudioBytes=1000),
+    ),
+    Pair(
+        id="a recording's length",
+        rule="must be between 1s and 10h",
+        good=_serving(maxAudioDuration="25m"),
+        bad=_serving(maxAudioDuration="11h"),
+    ),
+    Pair(
+        id="memory for models",
+        rule="must be between 64Mi and 1Ti",
+        good=_serving(models={"memory": "6Gi"}),
+        bad=_serving(models={"memory": "6"}),
+    ),
+    Pair(
+        id="a model's time to idle",
+        rule="must be between 1s and 168h",
+        good=_serving(models={"idleTimeout": "10m"}),
+        bad=_serving(models={"idleTimeout": "0s"}),
+    ),
+    Pair(
+        id="an upload's size",
+        rule="must be between 1Mi and 64Gi",
+        good=_serving(uploads={"maxBytes": "64Gi"}),
+        bad=_serving(uploads={"maxBytes": "65Gi"}),
+    ),
+    *(
+        Pair(id=told, rule="must be a CIDR", good=_access(**{field: [good]}), bad=_access(**{field: [bad]}))
+        for told, field, good, bad in (
+            ("an address's bits lie in the prefix", "allowedCIDRs", "10.0.0.0/8", "10.0.0.1/8"),
+            ("a proxy's bits lie in the prefix", "trustedProxies", "2001:db8::/32", "2001:db8::1/32"),
+            ("an octet has 8 bits", "allowedCIDRs", "255.0.0.0/8", "256.0.0.0/8"),
+            ("an IPv4 prefix has 32 bits", "allowedCIDRs", "10.0.0.1/32", "10.0.0.1/33"),
+            ("an octet has no leading zero", "allowedCIDRs", "10.1.0.0/16", "10.01.0.0/16"),
+            ("IPv4 is not written as IPv6", "allowedCIDRs", "::1/128", "::ffff:10.0.0.0/104"),
+        )
+    ),
+    *(
+        Pair(
+            id=f"an origin without the port of {scheme}",
+            rule="must be an origin as browsers send it",
+            good=_access(cors=[f"{scheme}://app.example.com:{other}"]),
+            bad=_access(cors=[f"{scheme}://app.example.com:{port}"]),
+        )
+        for scheme, port, other in (("https", 443, 80), ("http", 80, 443))
+    ),
+    Pair(
         id="labels of the operator's own",
         rule="labels under app.kubernetes.io/ and voxraga.io/ are the operator's own",
         good={"podTemplate": {"labels": {"team": "voice"}}},
@@ -191,7 +327,62 @@ CEL: list[Pair] = [
 ]
 
 SCHEMA: list[Pair] = [
-    Pair(id="the task", rule="spec.task", good={"task": "TextToSpeech"}, bad={"task": "SpeechToText"}),
+    Pair(id="the task", rule="spec.task", good={"task": "TextToSpeech"}, bad={"task": "Translation"}),
+    Pair(id="precisions", rule="spec.precision", good={"precision": "bfloat16"}, bad={"precision": "int8"}),
+    Pair(
+        id="an origin has no path",
+        rule="spec.access.cors",
+        good=_access(cors=["http://localhost:3000", "https://[2001:db8::1]"]),
+        bad=_access(cors=["https://app.example.com/"]),
+    ),
+    Pair(
+        id="an origin is no pattern",
+        rule="spec.access.cors",
+        good=_access(cors=["https://a.example"]),
+        bad=_access(cors=["*"]),
+    ),
+    Pair(
+        id="addresses with a prefix",
+        rule="spec.access.allowedCIDRs",
+        good=_access(allowedCIDRs=["0.0.0.0/0"]),
+        bad=_access(allowedCIDRs=["10.0.0.1"]),
+    ),
+    Pair(
+        id="a prefix is a number",
+        rule="spec.access.trustedProxies",
+        good=_access(trustedProxies=["10.0.0.0/8"]),
+        bad=_access(trustedProxies=["10.0.0.0/255.0.0.0"]),
+    ),
+    Pair(
+        id="a rate",
+        rule="spec.access.rateLimit.requestsPerMinute",
+        good=_access(rateLimit={"requestsPerMinute": 60}),
+        bad=_access(rateLimit={"requestsPerMinute": 0}),
+    ),
+    Pair(
+        id="a Secret's name",
+        rule="spec.access.apiKeys.secretName",
+        good=KEYS,
+        bad=_access(apiKeys={"secretName": "My_Keys"}),
+    ),
+    Pair(
+        id="batches",
+        rule="spec.serving.batching.maxBatch",
+        good=_serving(batching={"maxBatch": 64}),
+        bad=_serving(batching={"maxBatch": 65}),
+    ),
+    Pair(
+        id="unprivileged ports",
+        rule="spec.serving.wyoming.port",
+        good=_serving(wyoming={"port": 1024}),
+        bad=_serving(wyoming={"port": 1023}),
+    ),
+    Pair(
+        id="a recording's size is a quantity",
+        rule="spec.serving.maxAudioBytes",
+        good=_serving(maxAudioBytes="25Mi"),
+        bad=_serving(maxAudioBytes="25 MB"),
+    ),
     Pair(
         id="the catalogue's names have four parts",
         rule="spec.source.catalog.name",

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.operator.cli.files import EXAMPLES, document, written
+from tests.operator.cli.files import CLAIM, EXAMPLES, document, made, written
 from voxraga_operator.cli import address, command, serve
 from voxraga_operator.cli.failure import Failure
 
@@ -104,6 +104,57 @@ def test_a_port_that_is_taken_is_told_before_anything_is_fetched(
     assert f"port {port} of 127.0.0.1 can't be had: Address already in use" in told
     assert "--port (0 takes a free one)" in told
     assert not (tmp_path / "store").exists()
+
+
+def test_wyomings_port_is_looked_at_as_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        file = written(tmp_path, document(serving={"wyoming": {"enabled": True, "port": port}}))
+        assert command.main(["serve", "-f", file, "--port", "0", "--store", str(tmp_path / "store")]) == 1
+    told = capsys.readouterr().err
+    assert f"port {port} of 127.0.0.1 can't be had: Address already in use" in told
+    assert "spec.serving.wyoming.port" in told
+
+
+KEYS = {"apiKeys": {"secretName": "keys"}}
+
+
+@pytest.mark.parametrize(
+    ("access", "arguments", "told"),
+    [
+        ({}, ["--api-keys", "/etc/hostname"], "the VoiceModel asks for no keys; set spec.access.apiKeys.secretName"),
+        (KEYS, ["--api-keys", "/nowhere"], "--api-keys /nowhere: there is no such file or folder"),
+        (KEYS, ["--host", "0.0.0.0"], "spec.access.apiKeys asks for keys, and --host 0.0.0.0 lets others reach"),
+    ],
+)
+def test_keys_that_can_not_be(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], access: dict[str, Any], arguments: list[str], told: str
+) -> None:
+    file = written(tmp_path, document(access=access))
+    assert command.main(["serve", "-f", file, "--port", "0", "--store", str(tmp_path / "store"), *arguments]) == 2
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize(
+    ("spec", "keys", "typed"),
+    [
+        ({}, False, """curl http://127.0.0.1:80/v1/audio/speech -d '{"input": "Hello"}' > hello.mp3"""),
+        (
+            {"serving": {"defaults": {"format": "wav"}}},
+            True,
+            """curl http://127.0.0.1:80/v1/audio/speech -H "X-API-Key: $KEY" -d '{"input": "Hello"}' > hello.wav""",
+        ),
+        (
+            {"task": "SpeechToText", "source": CLAIM},
+            False,
+            "curl http://127.0.0.1:80/v1/audio/transcriptions -F file=@recording.wav",
+        ),
+    ],
+)
+def test_a_first_request_to_type(spec: dict[str, Any], keys: bool, typed: str) -> None:
+    place = address.Address(host="127.0.0.1", port=80)
+    assert serve._example(place, made(**spec), keys=keys) == typed
 
 
 def test_without_the_runtime_it_says_what_to_install(

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from tests.operator.cli.files import CLAIM, made
+from tests.operator.plan.test_objects import ACCESS, MORE
 from voxraga_operator.cli.containers import RUNTIME, Folders, check_names, inherited, process
 from voxraga_operator.cli.failure import Failure
+from voxraga_operator.cli.serve import _prepare_uploads
 
 STORE = Path("/home/me/store")
 KEY = {"name": "hub", "key": "token"}
@@ -54,6 +56,48 @@ def test_the_server_is_told_what_the_deployment_tells_it() -> None:
     assert serve.grace == 20
     assert serve.environment == planned | own | {"VOXRAGA_MODEL_PATH": f"{STORE}/models/{key}"}
     assert planned["VOXRAGA_QUEUE_TIMEOUT"] == "60"
+
+
+EVERYTHING: dict[str, Any] = {
+    "precision": "bfloat16",
+    "serving": MORE,
+    "access": ACCESS,
+    "podTemplate": {"env": [{"name": "A", "value": "1"}]},
+}
+
+
+def test_the_same_settings_here_as_in_a_pod() -> None:
+    """But for where things are, so that the same request gets the same samples."""
+    found = made(**EVERYTHING)
+    (container,) = found.deployment["spec"]["template"]["spec"]["containers"]
+    pod = {each["name"]: each["value"] for each in container["env"]}
+    own = {"VOXRAGA_HOST": "127.0.0.1", "VOXRAGA_PORT": "9000"}
+    here = process(found.deployment, Folders(store=STORE, api_keys=Path("/keys")), own)
+    places = {
+        "VOXRAGA_HOST": "127.0.0.1",
+        "VOXRAGA_PORT": "9000",
+        "VOXRAGA_MODEL_PATH": f"{STORE}{pod['VOXRAGA_MODEL_PATH'].removeprefix('/store')}",
+        "VOXRAGA_API_KEYS_PATH": "/keys",
+        "VOXRAGA_UPLOADS_PATH": f"{STORE}/uploads",
+    }
+    assert here.environment == pod | places
+    assert here.left_out == ()
+
+
+def test_words_are_no_variables() -> None:
+    words = {"US$": "dollars", "$$": "rich", "$(VOXRAGA_TASK)": "task"}
+    found = process(made(serving={"lexicon": words}).deployment, Folders(store=STORE))
+    assert json.loads(found.environment["VOXRAGA_LEXICON"]) == words
+
+
+def test_without_keys_nobody_is_asked_for_one_and_nobody_may_upload() -> None:
+    found = made(serving=MORE, access=ACCESS)
+    serve = process(found.deployment, Folders(store=STORE))
+    missing = {"VOXRAGA_API_KEYS_PATH", "VOXRAGA_UPLOADS_PATH", "VOXRAGA_UPLOADS_MAX_BYTES", "VOXRAGA_MODELS_PRELOAD"}
+    assert not missing & serve.environment.keys()
+    assert serve.environment["VOXRAGA_RATE_LIMIT_PER_MINUTE"] == "60"
+    assert [told.partition(":")[0] for told in serve.left_out] == ["spec.access.apiKeys", "spec.serving.uploads"]
+    check_names((found.job, found.deployment), Folders(store=STORE))
 
 
 def test_a_claim_is_a_folder(tmp_path: Path) -> None:
@@ -144,3 +188,10 @@ def test_settings_of_this_shell_are_not_the_voicemodels() -> None:
         "VOXRAGA_FETCH_TIMEOUT": "5",
     }
     assert inherited(shell).keys() == {"PATH", "HF_ENDPOINT", "VOXRAGA_CATALOG_MIRROR", "VOXRAGA_FETCH_TIMEOUT"}
+
+
+@pytest.mark.parametrize("keys", [None, Path("/keys")])
+def test_the_folder_for_uploads_is_made_as_a_kubelet_would(tmp_path: Path, keys: Path | None) -> None:
+    found = process(made(serving=MORE, access=ACCESS).deployment, Folders(store=tmp_path / "store", api_keys=keys))
+    _prepare_uploads(found)
+    assert (tmp_path / "store" / "uploads").is_dir() is (keys is not None)

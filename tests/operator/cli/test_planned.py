@@ -23,7 +23,7 @@ def test_the_pods_are_those_of_a_cluster(path: Any) -> None:
     here = planned(raw, OperatorSettings())
     model = VoiceModel.model_validate({**raw, "metadata": {**raw["metadata"], "uid": UID}})
     world = World(model=model, source_claim=True)
-    world.secrets = {"house-voice-download": True}
+    world.secrets = {"house-voice-download": True, "shared-voice-keys": True}
     world.settle()
     world.bind()
     world.settle()

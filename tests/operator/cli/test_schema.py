@@ -57,6 +57,26 @@ def test_the_examples_are_right(path: Path) -> None:
     assert admit(yaml.safe_load(path.read_text())).mistakes == ()
 
 
+def fields(schema: dict[str, Any], path: str) -> Iterator[str]:
+    for name, below in schema.get("properties", {}).items():
+        yield f"{path}.{name}"
+        yield from fields(below, f"{path}.{name}")
+
+
+def given(value: Any, path: str) -> Iterator[str]:
+    if isinstance(value, dict):
+        for name, below in value.items():
+            yield f"{path}.{name}"
+            yield from given(below, f"{path}.{name}")
+
+
+@pytest.mark.parametrize("part", ["serving", "access"])
+def test_the_examples_show_every_field_of_a_server(part: str) -> None:
+    specs = [yaml.safe_load(path.read_text())["spec"] for path in EXAMPLES]
+    shown = {path for spec in specs for path in given(spec.get(part), part)}
+    assert set(fields(ROOT["properties"]["spec"]["properties"][part], part)) - shown == set()
+
+
 @pytest.mark.parametrize(
     ("spec", "told"),
     [

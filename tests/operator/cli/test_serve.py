@@ -1,104 +1,26 @@
 """`voxraga serve` for real: the demo voice fetched, served, heard, stopped, and served again without a fetch."""
 
+import io
 import json
-import os
 import re
-import signal
 import socket
 import subprocess
 import sys
-import threading
+import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+import wave
 from pathlib import Path
 from typing import Any
 
-from tests.operator.cli.files import EXAMPLES, ROOT, document, written
+import numpy as np
+
+from tests.operator.cli.files import document, written
+from tests.operator.cli.served import COMMAND, PATIENCE, environment, served, spoken
+from tests.runtime.server.whisper import whisper
 from tests.speech import audio, judge
 from tests.speech.sentences import HARVARD
 
-PATIENCE = 120  # seconds; torch is imported twice, on a busy machine
-COMMAND = [sys.executable, "-m", "voxraga_operator.cli", "serve", "--port", "0"]
-EXAMPLE = str(EXAMPLES / "voicemodel.yaml")
 SENTENCE = HARVARD[13]
-
-
-def environment(folder: Path, **more: str) -> dict[str, str]:
-    return {
-        "PATH": os.environ["PATH"],
-        "PYTHONPATH": os.pathsep.join([str(ROOT / "operator"), str(ROOT / "runtime")]),
-        "HOME": str(folder),
-        "XDG_DATA_HOME": str(folder),
-        "VOXRAGA_DEFAULT_VOICE": "of-this-shell",  # not the VoiceModel's: must not count
-        **more,
-    }
-
-
-class Served:
-    """The running command."""
-
-    def __init__(self, folder: Path) -> None:
-        command = [*COMMAND, "-f", EXAMPLE]
-        self.process = subprocess.Popen(
-            command, env=environment(folder), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        self.said: list[str] = []
-        self.logged: list[dict[str, Any]] = []
-        self._ready = threading.Event()
-        self._readers = [threading.Thread(target=self._read_words), threading.Thread(target=self._read_log)]
-        for reader in self._readers:
-            reader.start()
-
-    @property
-    def url(self) -> str:
-        assert self._ready.wait(PATIENCE), self.said
-        found = re.search(r"ready at (http://127\.0\.0\.1:\d+)", "\n".join(self.said))
-        assert found, self.said
-        return found[1]
-
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return self.end()
-
-    def end(self) -> int:
-        code = self.process.wait(PATIENCE)
-        for reader in self._readers:
-            reader.join()
-        return code
-
-    def _read_words(self) -> None:
-        assert self.process.stderr
-        with self.process.stderr as lines:
-            for line in lines:
-                self.said.append(line.strip())
-                if "ready at" in line:
-                    self._ready.set()
-        self._ready.set()
-
-    def _read_log(self) -> None:
-        assert self.process.stdout
-        with self.process.stdout as lines:
-            self.logged.extend(json.loads(line) for line in lines)
-
-
-@contextmanager
-def served(folder: Path) -> Iterator[Served]:
-    running = Served(folder)
-    try:
-        yield running
-    finally:
-        if running.process.poll() is None:
-            running.process.terminate()  # so that its own child ends too
-        running.end()
-
-
-def spoken(url: str, **body: str) -> bytes:
-    asked = urllib.request.Request(
-        f"{url}/v1/audio/speech", json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(asked, timeout=PATIENCE) as answer:
-        return bytes(answer.read())
 
 
 def test_the_example_is_served_and_the_second_start_fetches_nothing(tmp_path: Path) -> None:
@@ -127,6 +49,52 @@ def test_the_example_is_served_and_the_second_start_fetches_nothing(tmp_path: Pa
     assert "demo: verified, not fetched again" in "\n".join(second.said)
     assert "published" not in [line["message"] for line in second.logged]
     assert model.stat().st_ino == stamp
+
+
+def heard(url: str, recording: bytes, **headers: str) -> tuple[int, dict[str, Any]]:
+    """As the line that the command says to type: one multipart field with the recording."""
+    head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="speech.wav"\r\n\r\n'
+    sent = {"Content-Type": "multipart/form-data; boundary=x", **headers}
+    asked = urllib.request.Request(f"{url}/v1/audio/transcriptions", head + recording + b"\r\n--x--\r\n", sent)
+    try:
+        with urllib.request.urlopen(asked, timeout=PATIENCE) as answer:
+            return answer.status, json.loads(answer.read())
+    except urllib.error.HTTPError as refusal:
+        with refusal:
+            return refusal.code, json.loads(refusal.read())
+
+
+def test_a_model_that_hears_is_served_with_keys(tmp_path: Path) -> None:
+    whisper(tmp_path / "shelf")
+    (tmp_path / "keys").write_text("# one a line\nsecret\n")
+    spec = {
+        "task": "SpeechToText",
+        "source": {"persistentVolumeClaim": {"claimName": "shelf", "path": "files"}},
+        "access": {"apiKeys": {"secretName": "keys"}},
+    }
+    arguments = ("-f", written(tmp_path, document("scribe", **spec)), "--claim", f"shelf={tmp_path / 'shelf'}")
+    with served(tmp_path, *arguments, "--api-keys", str(tmp_path / "keys")) as running:
+        recording = wav(2.0)
+        assert heard(running.url, recording)[0] == 401
+        status, answer = heard(running.url, recording, **{"X-API-Key": "secret"})
+        assert status == 200, answer
+        assert isinstance(answer["text"], str)
+        assert running.stop() == 0
+    store = tmp_path / "voxraga" / "default" / "scribe"
+    (model,) = (store / "models").iterdir()
+    assert json.loads((model / "manifest.json").read_text())["model"]["architecture"] == "whisper"
+    assert '/v1/audio/transcriptions -H "X-API-Key: $KEY" -F file=@recording.wav' in "\n".join(running.said)
+
+
+def wav(seconds: float) -> bytes:
+    noise = (3000 * np.random.default_rng(1).standard_normal(round(seconds * 16000))).astype("<i2")
+    out = io.BytesIO()
+    with wave.open(out, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16000)
+        file.writeframes(noise.tobytes())
+    return out.getvalue()
 
 
 def run(folder: Path, *arguments: str, **more: str) -> "subprocess.CompletedProcess[str]":

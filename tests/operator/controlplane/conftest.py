@@ -20,7 +20,9 @@ def installed(controlplane: ControlPlane) -> ControlPlane:
     controlplane.kubectl(
         "apply", "--server-side", "--validate=strict", "-k", str(ROOT / "manifests" / "overlays" / "local")
     )
-    controlplane.kubectl("wait", "--for=condition=Established", "crd/voicemodels.voxraga.io", "--timeout=30s")
+    # Not --for=condition=Established: kubectl gives up where the CRD has no conditions yet.
+    established = 'jsonpath={.status.conditions[?(@.type=="Established")].status}=True'
+    controlplane.kubectl("wait", f"--for={established}", "crd/voicemodels.voxraga.io", "--timeout=30s")
     return controlplane
 
 

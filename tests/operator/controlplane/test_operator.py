@@ -1,15 +1,24 @@
 """The operator as a process, with its own service account and no other rights, on a real API server."""
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.cluster.controlplane import ControlPlane
 from tests.operator.controlplane.conftest import audit_offset, writes_by
-from tests.operator.controlplane.world import SERVICE_ACCOUNT, Process, World, service_account_kubeconfig, voicemodel
+from tests.operator.controlplane.world import (
+    ROOT,
+    SERVICE_ACCOUNT,
+    Process,
+    World,
+    service_account_kubeconfig,
+    voicemodel,
+)
 from voxraga_operator.cluster import Cluster
 
 pytestmark = pytest.mark.controlplane
@@ -211,6 +220,57 @@ async def test_a_missing_secret_is_told_and_its_content_never_read(world: World)
     world.kubectl("create", "secret", "generic", "hub", "--from-literal=token=s3cret")
     world.kubectl("annotate", "voicemodel", "narrator", "look=again")
     await world.ready()
+
+
+async def test_missing_keys_are_told_and_the_pods_start_once_they_are_there(world: World) -> None:
+    world.servers_start = False  # as a kubelet that can't mount the volume
+    world.apply(voicemodel(access={"apiKeys": {"secretName": "keys"}}))
+    condition = await world.reason("Ready", "SecretNotFound")
+    assert "Secret keys" in condition["message"]
+    await world.reason("Stalled", "SecretNotFound")
+    world.kubectl("create", "secret", "generic", "keys", "--from-literal=team=abc")
+    world.kubectl("annotate", "voicemodel", "narrator", "look=again")
+    world.servers_start = True
+    await world.ready()
+    (container,) = (await world.have("Deployment", "narrator"))["spec"]["template"]["spec"]["containers"]
+    assert "abc" not in json.dumps(container), "keys are never in the environment"
+
+
+async def test_the_example_with_every_field_comes_up_and_then_nothing_is_written(
+    world: World, operator: Process, installed: ControlPlane
+) -> None:
+    spec = yaml.safe_load((ROOT / "manifests" / "examples" / "shared-service.yaml").read_text())["spec"]
+    world.kubectl("create", "secret", "generic", "shared-voice-keys", "--from-literal=team=abc")
+    world.apply(voicemodel(**{**spec, "device": {"type": "CPU"}}))  # no node here has a GPU
+    await world.ready()
+    service = await world.have("Service", "narrator")
+    assert [(port["name"], port["port"]) for port in service["spec"]["ports"]] == [("http", 80), ("wyoming", 10300)]
+    await asyncio.sleep(1.5)
+    since, looks = audit_offset(installed), operator.metric("voxraga_operator_reconcile_total")
+    world.kubectl("annotate", "voicemodel", "narrator", "look=again")
+
+    async def looked() -> bool:
+        return operator.metric("voxraga_operator_reconcile_total") > looks
+
+    await world.until("it was looked at again", looked)
+    assert writes_by(installed, SERVICE_ACCOUNT, since, world.namespace) == []
+    off = {**spec, "device": {"type": "CPU"}, "serving": {}, "access": {}, "precision": "float32"}
+    world.apply(voicemodel(**off))
+    await world.ready()
+    service = await world.have("Service", "narrator")
+    assert [port["name"] for port in service["spec"]["ports"]] == ["http"]
+    pod = (await world.have("Deployment", "narrator"))["spec"]["template"]["spec"]
+    assert sorted(volume["name"] for volume in pod["volumes"]) == ["store", "tmp"]
+
+
+async def test_a_model_that_hears(world: World) -> None:
+    hears = {"name": "someone/ear", "architecture": "whisper", "sampleRate": 16000, "languages": ["en"], "voices": []}
+    world.fetch_says = {**world.fetch_says, "model": hears}
+    world.apply(voicemodel(task="SpeechToText", source={"huggingFace": {"repo": "someone/ear"}}))
+    ready = await world.ready()
+    assert ready["status"]["model"]["architecture"] == "whisper"
+    wide = world.kubectl("get", "voicemodel", "narrator", "-o", "wide")
+    assert "SpeechToText" in wide
 
 
 async def test_deleting_leaves_nothing_but_a_retained_claim(world: World) -> None:

@@ -85,6 +85,154 @@ def test_the_servers_settings() -> None:
     assert pod["containers"][0]["args"] == ["serve"]
 
 
+ACCESS: dict[str, Any] = {
+    "apiKeys": {"secretName": "keys"},
+    "publicListings": False,
+    "cors": ["https://app.example.com"],
+    "allowedCIDRs": ["10.0.0.0/8", "2001:db8::/32"],
+    "trustedProxies": ["10.1.0.0/16"],
+    "rateLimit": {"requestsPerMinute": 60},
+}
+MORE: dict[str, Any] = {
+    "batching": {"maxBatch": 8},
+    "wyoming": {"enabled": True},
+    "maxAudioBytes": "25Mi",
+    "maxAudioDuration": "1m30s",
+    "lexicon": {"Łódź": "/wutɕ/", "kubectl": "cube control"},
+    "models": {"maxLoaded": 3, "memory": "1.5Gi", "preload": ["anna", "bo"], "idleTimeout": "10m"},
+    "uploads": {"enabled": True, "maxBytes": 1048577},
+}
+
+
+def added(**spec: Any) -> dict[str, str]:
+    """The variables that a VoiceModel has because of a spec."""
+    plain = env(server_spec())
+    return {name: value for name, value in env(server_spec(**spec)).items() if plain.get(name) != value}
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ({"precision": "bfloat16"}, {"PRECISION": "bfloat16"}),
+        (
+            {"access": ACCESS},
+            {
+                "API_KEYS_PATH": "/secrets/api-keys",
+                "PUBLIC_LISTINGS": "false",
+                "CORS_ORIGINS": '["https://app.example.com"]',
+                "ALLOWED_CIDRS": '["10.0.0.0/8", "2001:db8::/32"]',
+                "TRUSTED_PROXIES": '["10.1.0.0/16"]',
+                "RATE_LIMIT_PER_MINUTE": "60",
+                "RATE_LIMIT_BURST": "20",
+            },
+        ),
+        (
+            {"access": ACCESS, "serving": MORE},
+            {
+                "API_KEYS_PATH": "/secrets/api-keys",
+                "PUBLIC_LISTINGS": "false",
+                "CORS_ORIGINS": '["https://app.example.com"]',
+                "ALLOWED_CIDRS": '["10.0.0.0/8", "2001:db8::/32"]',
+                "TRUSTED_PROXIES": '["10.1.0.0/16"]',
+                "RATE_LIMIT_PER_MINUTE": "60",
+                "RATE_LIMIT_BURST": "20",
+                "MAX_BATCH": "8",
+                "WYOMING_PORT": "10300",
+                "MAX_AUDIO_BYTES": "26214400",
+                "MAX_AUDIO_SECONDS": "90",
+                "LEXICON": '{"kubectl": "cube control", "Łódź": "/wutɕ/"}',
+                "MODELS_MAX_LOADED": "3",
+                "MODELS_MEMORY_BYTES": "1610612736",
+                "MODELS_PRELOAD": '["anna", "bo"]',
+                "MODELS_IDLE_TIMEOUT": "600",
+                "UPLOADS_PATH": "/uploads",
+                "UPLOADS_MAX_BYTES": "1048577",
+            },
+        ),
+    ],
+    ids=["precision", "access", "everything"],
+)
+def test_a_variable_for_what_the_spec_says(spec: dict[str, Any], expected: dict[str, str]) -> None:
+    assert added(**spec) == {f"VOXRAGA_{name}": value for name, value in expected.items()}
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"precision": "float32"},
+        {"access": {"publicListings": True, "cors": []}},
+        {"serving": {"wyoming": {"enabled": False, "port": 10301}}},
+        {"serving": {"uploads": {"enabled": False, "maxBytes": "4Gi"}}},
+        {"serving": {"models": {"preload": []}, "batching": {}, "lexicon": {}}},
+    ],
+    ids=str,
+)
+def test_what_only_says_the_default_sets_no_variable(spec: dict[str, Any]) -> None:
+    assert added(**spec) == {}
+
+
+USED = {
+    "serving": {
+        "maxConcurrency": 4,
+        "queueTimeout": "1m30s",
+        "defaults": {"voice": "slt", "language": "en"},
+        "voiceAliases": {"alloy": "slt"},
+    },
+    "podTemplate": {"env": [{"name": "A", "value": "1"}]},
+    "device": {"type": "GPU"},
+    "store": {"accessMode": "ReadWriteMany"},
+}
+
+
+@pytest.mark.parametrize(
+    ("spec", "server", "fetch"),
+    [({}, "440810046875a675", "e1b957fc67973ef5"), (USED, "a09990851db1462e", "9c9d33469e3ad09f")],
+    ids=["plain", "used"],
+)
+def test_a_new_operator_rolls_out_no_pod_anew(spec: dict[str, Any], server: str, fetch: str) -> None:
+    """The digests are those of 0.1.0 before spec.access was known. Where one must change, all pods restart: say so."""
+    world = stored(image={"cpu": "voices/runtime:1", "gpu": "voices/runtime:1"}, **spec)
+    for found, digest in ((world.found("Deployment"), server), (world.job(), fetch)):
+        assert found["metadata"]["annotations"]["voxraga.io/template"].startswith(digest)
+    assert world.found("Service")["spec"]["ports"] == [
+        {"name": "http", "port": 80, "protocol": "TCP", "targetPort": "http"}
+    ]
+
+
+def test_keys_are_a_folder_that_the_kubelet_exchanges() -> None:
+    pod = server_spec(access=ACCESS)
+    assert {"name": "api-keys", "secret": {"secretName": "keys"}} in pod["volumes"]
+    (mount,) = (each for each in pod["containers"][0]["volumeMounts"] if each["name"] == "api-keys")
+    assert mount == {"name": "api-keys", "mountPath": "/secrets/api-keys", "readOnly": True}, (
+        "a subPath stays as it was"
+    )
+    assert not [each for each in pod["containers"][0]["env"] if "valueFrom" in each]
+
+
+@pytest.mark.parametrize(("mode", "together"), [("ReadWriteOnce", True), ("ReadWriteMany", False)])
+def test_uploads_are_a_folder_of_the_store_that_can_be_written(mode: str, together: bool) -> None:
+    pod = server_spec(replicas=2, access=ACCESS, serving=MORE, store={"accessMode": mode})
+    mounts = {each["mountPath"]: each for each in pod["containers"][0]["volumeMounts"]}
+    assert mounts["/uploads"] == {"name": "store", "mountPath": "/uploads", "subPath": "uploads"}
+    assert mounts["/store"]["readOnly"] is True
+    assert ("podAffinity" in pod["affinity"]) is together, "a claim for one node keeps all that write to it on one"
+
+
+def test_wyoming_has_a_port_of_the_pod_and_of_the_service() -> None:
+    world = stored(serving={"wyoming": {"enabled": True, "port": 10301}}, service={"port": 81})
+    ports = {each["name"]: each["port"] for each in world.found("Service")["spec"]["ports"]}
+    assert ports == {"http": 81, "wyoming": 10301}
+    assert {each["targetPort"] for each in world.found("Service")["spec"]["ports"]} == {"http", "wyoming"}
+    (container,) = world.found("Deployment")["spec"]["template"]["spec"]["containers"]
+    assert {each["name"]: each["containerPort"] for each in container["ports"]} == {"http": 8080, "wyoming": 10301}
+
+
+def test_what_hears_is_fetched_and_served_as_such() -> None:
+    spec = {"task": "SpeechToText", "source": {"huggingFace": {"repo": "openai/whisper-tiny"}}}
+    assert added(**spec)["VOXRAGA_TASK"] == env(fetch_spec(**spec))["VOXRAGA_TASK"] == "SpeechToText"
+    assert store_key(voicemodel(**spec).spec) != store_key(voicemodel(source=spec["source"]).spec)
+
+
 def test_the_fetch_knows_where_from_and_where_to() -> None:
     source = {"http": {"files": [{"url": "https://x/y", "path": "y", "sha256": "0" * 64}], "secretRef": {"name": "s"}}}
     pod = fetch_spec(source=source, license={"accepted": ["CPML"]}, secrets={"s": True})
@@ -223,7 +371,13 @@ def walk(value: Any) -> Iterator[Any]:
 
 @pytest.mark.parametrize(
     "spec",
-    [{}, {"device": GPU}, {"autoscaling": {"maxReplicas": 2}}, {"podTemplate": {"env": [{"name": "A", "value": ""}]}}],
+    [
+        {},
+        {"access": ACCESS, "serving": MORE},
+        {"device": GPU},
+        {"autoscaling": {"maxReplicas": 2}},
+        {"podTemplate": {"env": [{"name": "A", "value": ""}]}},
+    ],
 )
 def test_manifests_hold_nothing_empty(spec: dict[str, Any]) -> None:
     manifests = stored(**spec).plan().apply

@@ -69,6 +69,6 @@ def test_a_claims_name_that_is_too_long_for_a_label() -> None:
 
 
 def test_a_pod_that_its_node_gave_up() -> None:
-    found = cause({"status": {"phase": "Failed", "reason": "Evicted", "message": "low on disk"}})
+    found = cause({"status": {"phase": "Failed", "reason": "Evicted", "message": "low on disk"}}, {})
     assert found is not None
     assert (found.reason, found.message) == ("Evicted", "low on disk")

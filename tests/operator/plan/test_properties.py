@@ -56,7 +56,20 @@ specs = st.fixed_dictionaries(
             lambda low, more: {"minReplicas": low, "maxReplicas": low + more}, st.integers(1, 3), st.integers(0, 3)
         ),
         "resources": parts(requests=parts(cpu=quantities), limits=parts(memory=quantities)),
-        "serving": parts(queueTimeout=durations, drainTimeout=durations, voiceAliases=st.dictionaries(names, names)),
+        "serving": parts(
+            queueTimeout=durations,
+            drainTimeout=durations,
+            voiceAliases=st.dictionaries(names, names),
+            wyoming=parts(enabled=st.booleans()),
+            uploads=parts(enabled=st.booleans(), maxBytes=quantities),
+            maxAudioBytes=quantities,
+        ),
+        "access": parts(
+            apiKeys=st.just({"secretName": "keys"}),
+            allowedCIDRs=st.just(["10.0.0.0/8"]),
+            rateLimit=st.just({"requestsPerMinute": 1}),
+        ),
+        "precision": st.sampled_from(["float32", "float16"]),
         "service": parts(type=st.sampled_from(["ClusterIP", "LoadBalancer", "NodePort"])),
         "rollout": parts(strategy=st.sampled_from(["Surge", "Replace"])),
         "podTemplate": parts(affinity=affinities, nodeSelector=st.dictionaries(names, names, max_size=2)),

@@ -39,6 +39,102 @@ def test_why_a_pod_does_not_run_is_why_the_model_is_not_ready(status: Manifest, 
     assert world.says("Reconciling") == ("True", reason)
 
 
+HELD_UP = [{"type": "PodScheduled", "status": "True"}, {"type": "PodReadyToStartContainers", "status": "False"}]
+STARTING = {**waiting("ContainerCreating"), "conditions": HELD_UP}
+NO_SECRET = 'MountVolume.SetUp failed for volume "keys" : secret "keys" not found'
+
+
+def warning(reason: str = "FailedMount", message: str = NO_SECRET, count: int = 5, at: str = "") -> Manifest:
+    return {"reason": reason, "message": message, "count": count, "lastTimestamp": at or "2026-05-04T12:02:00Z"}
+
+
+@pytest.mark.parametrize(
+    ("status", "warnings", "reason", "message"),
+    [
+        (STARTING, [warning()], "FailedMount", 'secret "keys" not found'),
+        (STARTING, [warning(count=1, message="older"), warning()], "FailedMount", NO_SECRET),
+        (STARTING, [warning(at="2026-05-04T12:01:00Z"), warning(message="timed out")], "FailedMount", "timed out"),
+        (STARTING, [warning("FailedCreatePodSandBox", "no network")], "FailedCreatePodSandBox", "no network"),
+        (STARTING, [warning(count=2)], "Starting", "are starting"),
+        (STARTING, [warning("Unhealthy", "probe failed")], "Starting", "are starting"),
+        (waiting("ContainerCreating") | {"conditions": [HELD_UP[0], HELD_UP[1] | {"status": "True"}]}, [warning()],
+         "Starting", "are starting"),
+    ],
+    ids=["mount", "lasting", "newest", "network", "hiccup", "another", "over"],
+)  # fmt: skip
+def test_a_pod_that_its_node_can_not_start_says_what_for(
+    status: Manifest, warnings: list[Manifest], reason: str, message: str
+) -> None:
+    world = stored()
+    world.roll_out(ready=0)
+    world.pods.pop()
+    world.server_pod(ready=False, **status)["metadata"]["uid"] = "uid-held-up"
+    world.warnings = {"uid-held-up": tuple(warnings)}
+    world.settle()
+    assert world.says("Ready") == ("False", reason)
+    assert message in world.condition("Ready")["message"]
+    held = status["conditions"] is HELD_UP
+    assert (world.plan().requeue_after is not None) == held  # no event will tell of what the node does next
+
+
+KEYS = {"apiKeys": {"secretName": "keys"}}
+
+
+def test_missing_keys_are_named_and_waited_for() -> None:
+    world = stored(access=KEYS)
+    world.roll_out(ready=0)
+    world.settle()
+    assert world.says("Ready") == ("False", "SecretNotFound")
+    assert world.says("Stalled") == ("True", "SecretNotFound")
+    assert "spec.access.apiKeys.secretName names Secret keys" in world.condition("Ready")["message"]
+    assert world.model.status["phase"] == "Failed"
+    assert world.plan().requeue_after == timedelta(seconds=30), "no event tells that it is there"
+    world.secrets = {"keys": True}
+    world.settle()
+    assert world.says("Ready") == ("False", "Starting")
+    assert world.plan().requeue_after is None
+    world.roll_out()
+    world.settle()
+    assert world.says("Ready") == ("True", "Serving")
+    assert world.says("Stalled")[0] == "False"
+
+
+def test_keys_that_go_missing_stop_no_pod_that_runs() -> None:
+    world = stored(access=KEYS)
+    world.secrets = {"keys": True}
+    world.roll_out()
+    world.settle()
+    world.secrets = {}
+    world.settle()
+    assert world.says("Ready") == ("True", "Serving")
+    assert world.says("Degraded") == ("True", "SecretNotFound")
+    assert world.says("Stalled")[0] == "False"
+
+
+def test_pods_without_the_keys_that_are_asked_for_serve_on() -> None:
+    """A rollout that surges: nothing is served anew before the Secret is there, and what is served is not as wished."""
+    world = serving()
+    world.change(access=KEYS)
+    world.settle()
+    assert world.says("Ready") == ("False", "SecretNotFound")
+    assert world.says("Degraded") == ("True", "SecretNotFound")
+    assert world.model.status["phase"] == "Degraded"
+
+
+def test_scaled_to_zero_nothing_has_to_be_done_about_keys() -> None:
+    world = stored(access=KEYS, replicas=0)
+    assert world.says("Ready") == ("False", "ScaledToZero")
+    assert world.says("Stalled")[0] == "False"
+
+
+@pytest.mark.parametrize(("task", "proof"), [("TextToSpeech", "speak"), ("SpeechToText", "listen")])
+def test_a_start_ends_with_a_proof(task: str, proof: str) -> None:
+    world = stored(task=task, source={"huggingFace": {"repo": "a/b"}})
+    world.roll_out(ready=0)
+    world.settle()
+    assert f"load the model and {proof}" in world.condition("Ready")["message"]
+
+
 def test_a_ready_model_whose_pods_crash_loses_ready() -> None:
     world = serving(replicas=2)
     world.roll_out(ready=1)

@@ -76,6 +76,7 @@ class World:
     secrets: dict[str, bool] = field(default_factory=dict)
     source_claim: bool = False
     api_groups: frozenset[str] = frozenset({"metrics.k8s.io"})
+    warnings: dict[str, tuple[Manifest, ...]] = field(default_factory=dict)
     made: int = 0
 
     # --- what the operator does ---
@@ -95,6 +96,7 @@ class World:
             source_claim_exists=self.source_claim,
             secrets=self.secrets,
             api_groups=self.api_groups,
+            warnings=self.warnings,
         )
 
     def plan(self) -> Plan:

@@ -24,6 +24,7 @@ def test_defaults_are_the_contract(environment: pytest.MonkeyPatch) -> None:
         "model_name": "narrator",
         "task": "TextToSpeech",
         "device": "cpu",
+        "precision": "float32",
         "port": 8080,
         "wyoming_port": None,
         "max_concurrency": None,
@@ -49,6 +50,13 @@ def test_defaults_are_the_contract(environment: pytest.MonkeyPatch) -> None:
         "allowed_cidrs": [],
         "trusted_proxies": [],
         "cors_origins": [],
+        "uploads_path": None,
+        "uploads_max_bytes": 2147483648,
+        "uploads_without_keys": False,
+        "models_max_loaded": 3,
+        "models_memory_bytes": None,
+        "models_preload": [],
+        "models_idle_timeout": 0,
     }
 
 

@@ -20,6 +20,7 @@ class ToneEngine:
 
     sample_rate = RATE
     architecture = "tone"
+    memory = 1000
     languages = ("en", "de")
 
     def __init__(self, *, speed: bool = True, reentrant: bool = True) -> None:

@@ -116,6 +116,7 @@ def test_a_big_body_without_a_key_still_gets_its_answer(locked: Running) -> None
 def test_keys_that_cannot_be_read_end_the_start(tmp_path: Path) -> None:
     class Service:
         settings = load_settings(model_name="narrator", model_path=tmp_path, api_keys_path=tmp_path / "none")
+        models = None
 
     with pytest.raises(StartupError, match=r"VOXRAGA_API_KEYS_PATH is .*none: No such file"):
         build_app(Service())  # type: ignore[arg-type]

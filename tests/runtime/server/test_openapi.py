@@ -12,9 +12,12 @@ from schemathesis import GenerationMode
 
 from tests.runtime.server.engine import ToneEngine
 from tests.runtime.server.harness import Running, running
+from tests.runtime.server.test_transcripts import Ears
 
 EXAMPLES = 100  # for each operation, valid and not: bounded, and the same in every run
 OPERATIONS = {
+    "/models/upload": "post",
+    "/models/{model}": "delete",
     "/v1/audio/speech": "post",
     "/synthesize": "post",
     "/synthesize/compare": "post",
@@ -48,12 +51,14 @@ def document(api: Running) -> dict[str, Any]:
 @pytest.mark.parametrize(("path", "method"), OPERATIONS.items())
 def test_every_answer_has_an_example(document: dict[str, Any], path: str, method: str) -> None:
     operation = document["paths"][path][method]
-    assert "422" not in operation["responses"]
+    assert ("422" in operation["responses"]) is (path == "/models/upload")
     for status, answer in operation["responses"].items():
+        if status == "204":
+            continue
         content = answer["content"]
-        if status != "200" or set(content) == {"application/json"}:
+        if status not in {"200", "201"} or set(content) == {"application/json"}:
             assert "example" in content["application/json"], (path, status)
-        if status != "200" and path != "/ready":
+        if status not in {"200", "201"} and path != "/ready":
             assert content["application/json"]["schema"] == {"$ref": "#/components/schemas/ErrorBody"}
             assert set(content["application/json"]["example"]["error"]) == {"message", "type", "param", "code"}
     body = operation.get("requestBody")
@@ -67,9 +72,15 @@ def test_nothing_is_undocumented(document: dict[str, Any]) -> None:
     assert "HTTPValidationError" not in json.dumps(document)
 
 
-@pytest.fixture(scope="module")
-def schema(api: Running) -> Any:
-    return schemathesis.openapi.from_url(f"{api.url}/openapi.json")
+@pytest.fixture(scope="module", params=["TextToSpeech", "SpeechToText"])
+def schema(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Of a server that speaks, and of one that hears."""
+    if request.param == "TextToSpeech":
+        yield schemathesis.openapi.from_url(f"{request.getfixturevalue('api').url}/openapi.json")
+        return
+    hears: Any = Ears
+    with running(hears, tmp_path_factory.mktemp("model"), task="SpeechToText") as server:
+        yield schemathesis.openapi.from_url(f"{server.url}/openapi.json")
 
 
 @pytest.mark.parametrize("mode", list(GenerationMode))

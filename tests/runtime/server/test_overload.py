@@ -1,5 +1,6 @@
 """Overload is answered, not suffered; who leaves costs nothing; who is late is told when to come back."""
 
+import asyncio
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -7,9 +8,13 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.bench.crowd import PROBES, REFUSED, crowd
 from tests.runtime.server.engine import ToneEngine
 from tests.runtime.server.harness import Running, running
+from voxraga_runtime.server.engines.coqui import CoquiEngine
+from voxraga_runtime.store.sources.local import voices
 
+CROWD, SECONDS = 80, 15.0
 LONG = " ".join(f"This is sentence number {i}." for i in range(100))
 
 
@@ -51,6 +56,21 @@ def test_the_event_loop_answers_while_workers_are_busy(server: Running, tones: T
             assert time.perf_counter() - started < 0.25
         tones.gate.set()
         assert all(s.result().status_code == 200 for s in sent)
+
+
+def test_a_crowd_is_answered_and_forgotten() -> None:
+    """Forty times as many clients as workers, some of whom mean no good; `make overload` does so for five minutes."""
+    demo = voices() / "demo"
+    with running(lambda: CoquiEngine(demo), demo, max_concurrency=2, queue_depth=10) as server:
+        port = int(server.url.rpartition(":")[2])
+        seen = asyncio.run(crowd(port, CROWD, SECONDS))
+        assert seen.broken == []
+        assert seen.answers
+        assert seen.statuses["429 queue_full"] == len(seen.refusals) > CROWD
+        assert set(seen.statuses) == {"200", "429 queue_full"}
+        assert all(seen.probes[path] for path in PROBES)
+        server.wait_health(in_flight=0, queue_size=0)
+        assert post(server).status_code not in REFUSED
 
 
 def test_waiting_too_long_is_503(tones: ToneEngine, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import httpx
 import numpy as np
 import pytest
 
+from tests.runtime.server.callers import REFUSALS, Call, pieces
 from tests.runtime.server.engine import ToneEngine
 from tests.runtime.server.harness import PATIENCE, Running, running
 from voxraga_runtime.common.errors import InvalidRequest, StartupError, SynthesisFailed, Unavailable
@@ -177,6 +178,29 @@ def test_killed_in_mid_sentence(slow: tuple[Running, ProcessEngine]) -> None:
     assert answered.headers["retry-after"] == "1"
     assert speak(server, "And the next one.").content == after.content
     assert server.metric("voxraga_worker_restarts_total") == 2
+
+
+@pytest.mark.parametrize(
+    ("way", "form", "told"),
+    [
+        ("openai streaming", "wav", "peer closed connection"),
+        ("native", "opus", "peer closed connection"),
+        ("events", "mp3", "worker_died"),
+        ("websocket", "pcm", "worker_died"),
+    ],
+)
+def test_every_stream_ends_in_an_error(slow: tuple[Running, ProcessEngine], way: str, form: str, told: str) -> None:
+    """Nobody takes the part for the whole: the connection breaks off, or the error is said where there is a way to."""
+    server, engine = slow
+    text = "A long sentence here. And another one."
+    stream = pieces(server.url, Call(way, text, "low", form))
+    assert next(stream)
+    os.kill(engine.pids()[0], signal.SIGKILL)
+    with pytest.raises(REFUSALS, match=told):
+        list(stream)
+    server.wait_health(in_flight=0)
+    assert speak(server, "And the next one.").status_code == 200
+    assert server.metric("voxraga_worker_restarts_total") == 1
 
 
 def test_killed_before_anything_was_said(slow: tuple[Running, ProcessEngine]) -> None:

@@ -1,6 +1,8 @@
 """Whisper by the real loading code, and the service that runs it: windows, languages, cancelling, many at once."""
 
 import asyncio
+import json
+import os
 import shutil
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -14,6 +16,7 @@ import pytest_asyncio
 import torch
 
 from tests.runtime.server.whisper import whisper
+from tests.runtime.store.bundles import Call, checkpoint
 from voxraga_runtime.common.errors import (
     ClientGone,
     InvalidRequest,
@@ -146,6 +149,48 @@ def test_what_is_missing_ends_the_start(bundle: Path, tmp_path: Path, name: str)
     (tmp_path / "m" / "files" / name).unlink()
     with pytest.raises(StartupError):
         WhisperEngine(tmp_path / "m").load()
+
+
+def safetensors(header: bytes, announced: int | None = None, data: bytes = bytes(64)) -> bytes:
+    return (len(header) if announced is None else announced).to_bytes(8, "little") + header + data
+
+
+OVERLAPPING = json.dumps(
+    {
+        "a": {"dtype": "F32", "shape": [16], "data_offsets": [0, 64]},
+        "b": {"dtype": "F32", "shape": [8], "data_offsets": [32, 64]},
+    }
+).encode()
+OUTSIDE = json.dumps({"a": {"dtype": "F32", "shape": [1 << 30], "data_offsets": [0, 1 << 32]}}).encode()
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [
+        safetensors(OVERLAPPING),
+        safetensors(OUTSIDE),
+        safetensors(b"{}", announced=1 << 62),
+        safetensors(b"{" * 100_000),
+        safetensors(b"{}")[:5],
+    ],
+    ids=["overlapping", "outside of the file", "a header without end", "nested", "cut off"],
+)
+def test_weights_that_are_a_trick_end_the_start(bundle: Path, tmp_path: Path, weights: bytes) -> None:
+    shutil.copytree(bundle, tmp_path / "m")
+    (tmp_path / "m" / "files" / "model.safetensors").write_bytes(weights)
+    with pytest.raises(StartupError) as caught:
+        WhisperEngine(tmp_path / "m").load()
+    assert caught.value.reason == "ModelInvalid"
+
+
+def test_pickles_are_not_run_where_weights_are_missing(bundle: Path, tmp_path: Path) -> None:
+    shutil.copytree(bundle, tmp_path / "m")
+    files = tmp_path / "m" / "files"
+    (files / "model.safetensors").unlink()
+    (files / "pytorch_model.bin").write_bytes(checkpoint(Call(os.system, f"touch {tmp_path}/was-here")))
+    with pytest.raises(StartupError):
+        WhisperEngine(tmp_path / "m").load()
+    assert not (tmp_path / "was-here").exists()
 
 
 def test_another_model_is_refused(speedy_bundle: Path) -> None:

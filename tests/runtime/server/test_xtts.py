@@ -79,8 +79,8 @@ def test_decoded_while_it_grows_like_all_at_once(engine: XttsEngine, speed: floa
     """Against coqui's decoder: every sample, with a decoder that looks as far as XTTS's own."""
     decoder, speaker = engine._model.hifigan_decoder, engine._latents["Ana"][1]
     latents = torch.randn(1, 41, DIMENSION, generator=torch.Generator().manual_seed(3))
-    seen = []
-    hook = decoder.waveform_decoder.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape[-1]))
+    seen: list[int] = []
+    hook = decoder.waveform_decoder.conv_pre.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape[-1]))
     growing = GrowingDecoder(decoder, speaker, speed)
     with torch.inference_mode():
         pieces = [growing.samples(latents[:, :n], final=n == 41) for n in [*range(size, 41, size), 41]]
@@ -94,7 +94,7 @@ def test_decoded_while_it_grows_like_all_at_once(engine: XttsEngine, speed: floa
     assert made.shape == whole.shape
     assert float((made - whole).abs().max() / whole.abs().max()) <= 1e-5
     frames = len(whole) // decoder.output_hop_length
-    assert sum(seen) <= frames + 2 * growing._context * len(seen)  # nothing is decoded again but the context
+    assert sum(seen) <= frames + 2 * growing._ahead * len(seen)  # nothing is decoded again but the context
 
 
 def test_the_same_speech_as_coquis_own(engine: XttsEngine) -> None:
@@ -112,8 +112,8 @@ def test_the_same_speech_as_coquis_own(engine: XttsEngine) -> None:
 
 def test_the_work_grows_with_the_length_alone(engine: XttsEngine) -> None:
     decoder, speaker = engine._model.hifigan_decoder, engine._latents["Ana"][1]
-    seen = []
-    hook = decoder.waveform_decoder.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape[-1]))
+    seen: list[int] = []
+    hook = decoder.waveform_decoder.conv_pre.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape[-1]))
     growing = GrowingDecoder(decoder, speaker, 1.0)
     with torch.inference_mode():
         for n in range(20, 401, 20):
@@ -129,6 +129,12 @@ def test_seeds_voices_and_speed(engine: XttsEngine) -> None:
     assert not np.array_equal(samples(engine, voice="Bo"), first)
     assert not np.array_equal(samples(engine, voice="Carl"), first)
     assert len(samples(engine, speed=2.0)) == pytest.approx(len(first) / 2, rel=0.05)
+
+
+def test_a_single_token_is_too_short_to_be_faster(engine: XttsEngine) -> None:
+    """With this seed the model stops at once: coqui would leave nothing of it, and fail."""
+    said = {"text": ("Her letter crossed seven stones.",), "seed": 102}
+    np.testing.assert_array_equal(samples(engine, speed=1.5, **said), samples(engine, **said))
 
 
 def test_a_later_sentence_is_the_same_alone(engine: XttsEngine) -> None:

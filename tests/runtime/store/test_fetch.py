@@ -95,6 +95,15 @@ def test_other_keys_go_and_the_kept_one_stays(run: Fetch, host: Host) -> None:
     assert list((outcome.store / "partial").iterdir()) == []
 
 
+def test_what_users_uploaded_is_none_of_the_fetchs_business(run: Fetch, host: Host) -> None:
+    outcome = run(served(host, bundles.good()))
+    mine = {"models/anna@1/manifest.json": b"{}", "partial/now/model.pth": b"x", ".lock": b""}
+    bundles.write(outcome.store / "uploads", mine)
+    run(served(host, bundles.good(output_path="/another")))
+    left = (path for path in (outcome.store / "uploads").rglob("*") if path.is_file())
+    assert {path.relative_to(outcome.store / "uploads").as_posix() for path in left} == mine.keys()
+
+
 def test_nothing_goes_when_the_fetch_fails(run: Fetch, host: Host) -> None:
     outcome = run({"http": {"files": [{"url": host.url + "/none"}]}})
     bundles.write(outcome.store / "models" / ("a" * 16), {"manifest.json": b"{}"})

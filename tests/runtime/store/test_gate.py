@@ -202,6 +202,13 @@ def test_a_foreign_path_becomes_the_bundles_file(tmp_path: Path) -> None:
     assert placed["model_args"]["speakers_file"] == str(tmp_path / "speaker_ids.json")
 
 
+def test_what_was_empty_stays_as_it_was(tmp_path: Path) -> None:
+    empty = {"speakers_file": "", "d_vector_file": [], "language_ids_file": None, "tokenizer_file": ""}
+    admit(tmp_path, good(model_args=empty, **empty))
+    config = config_of(tmp_path)
+    assert {key: config[key] for key in empty} == {key: config["model_args"][key] for key in empty} == empty
+
+
 def test_statistics_are_rewritten_with_the_same_numbers(tmp_path: Path) -> None:
     admit(tmp_path, good(audio=AUDIO) | {"scale_stats.npy": array(statistics())})
     # as coqui-tts loads it

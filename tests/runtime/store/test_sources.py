@@ -1,13 +1,11 @@
 """Each source: what it lists, what it verifies, and what it says when it cannot."""
 
 import base64
-import hashlib
 import io
 import json
 import tarfile
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,12 +13,12 @@ from tests.runtime.store import bundles
 from tests.runtime.store.bundles import good
 from tests.runtime.store.conftest import Fetch
 from tests.runtime.store.host import Host
+from tests.runtime.store.hub import COMMIT, hub
 from voxraga_runtime.store import StoreError, archive
 from voxraga_runtime.store.settings import HuggingFace
 from voxraga_runtime.store.sources import catalog, huggingface
 
 VITS = "tts_models/en/ljspeech/vits"
-COMMIT = "1f0e" * 10
 
 
 def test_every_entry_of_the_catalogue_says_where_its_files_are() -> None:
@@ -87,30 +85,6 @@ def test_a_catalogue_name_that_cannot_be(run: Fetch, name: str, reason: str, sai
     assert said in outcome.message["message"]
 
 
-def hub(host: Host, repo: str, files: dict[str, bytes], revision: str = "main", **more: Any) -> None:
-    """Offer a repository as a hub's API does: large files with their sha256, the list in pages of two."""
-    info = {"sha": COMMIT, "cardData": {"license": "mit"}}
-    host.put(f"/api/models/{repo}/revision/{revision}", json.dumps(info).encode(), **more)
-    entries = [{"type": "directory", "path": "folder"}] + [entry(path, content) for path, content in files.items()]
-    pages = [entries[begin : begin + 2] for begin in range(0, len(entries), 2)]
-    for number, page in enumerate(pages):
-        cursor = f"&cursor={number}" if number else ""
-        path = f"/api/models/{repo}/tree/{COMMIT}?recursive=true{cursor}"
-        following = f'<{host.url}/api/models/{repo}/tree/{COMMIT}?recursive=true&cursor={number + 1}>; rel="next"'
-        host.put(
-            path, json.dumps(page).encode(), headers={"Link": following} if number + 1 < len(pages) else {}, **more
-        )
-    for path, content in files.items():
-        host.put(f"/{repo}/resolve/{COMMIT}/{path}", content, **more)
-
-
-def entry(path: str, content: bytes) -> dict[str, Any]:
-    found: dict[str, Any] = {"type": "file", "path": path, "size": len(content), "oid": "0" * 40}
-    if path.endswith(".pth"):
-        found["lfs"] = {"oid": hashlib.sha256(content).hexdigest(), "size": len(content)}
-    return found
-
-
 HUB_FILES = good() | {"README.md": b"# a voice", "sample.wav": b"RIFF", ".gitattributes": b"x"}
 
 
@@ -159,6 +133,12 @@ def test_a_list_that_goes_on_elsewhere_is_not_followed(run: Fetch, host: Host) -
     [
         ("model.pth", [], [], True),
         ("samples/a.wav", [], [], False),
+        ("voices/anna/a.wav", [], [], True),
+        ("model/voices/anna/a.flac", [], [], True),
+        ("voices/anna/voice.json", [], [], True),
+        ("voices/anna.wav", [], [], False),
+        ("voices/anna/weights.safetensors", [], [], False),
+        ("voices/anna/a.wav", [], ["voices/*"], False),
         ("samples/a.wav", ["samples/*"], [], True),
         ("dvae.pth", [], ["samples/*", "dvae.pth"], False),
         ("other.pth", ["model.pth"], [], False),

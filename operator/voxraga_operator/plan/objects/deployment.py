@@ -1,20 +1,19 @@
 """The Deployment of the server pods."""
 
-import json
 from math import ceil
 from typing import Any
 
 from voxraga_operator.api.common import seconds
 from voxraga_operator.api.voicemodel import VoiceModel
 from voxraga_operator.plan import labels
-from voxraga_operator.plan.canonical import canonical_quantity, compact, number, quantities
-from voxraga_operator.plan.names import STORE_PATH, digest, model_path
+from voxraga_operator.plan.canonical import canonical_quantity, compact, quantities
+from voxraga_operator.plan.names import API_KEYS_PATH, STORE_PATH, UPLOADS_FOLDER, UPLOADS_PATH, digest
 from voxraga_operator.plan.objects import pod
 from voxraga_operator.plan.objects.child import child
+from voxraga_operator.plan.objects.environment import PORT, environment
 from voxraga_operator.plan.types import Manifest
 from voxraga_operator.settings import OperatorSettings
 
-PORT = 8080
 GRACE = 15
 """Seconds that a pod has beyond its drain timeout; the contract with the runtime names them."""
 PRE_STOP = 5
@@ -23,6 +22,9 @@ SETTLE = 5
 """Seconds that a pod must have been ready before it counts as available: until every node sends requests to it. Without
 them the Service refuses connections for a moment after the first pod is ready, and after a rollout's last step.
 """
+
+API_KEYS = "api-keys"
+"""Volume with the Secret of spec.access.apiKeys."""
 
 _STRATEGIES = {
     "Surge": {"maxSurge": 1, "maxUnavailable": 0},
@@ -58,7 +60,7 @@ def server_template(model: VoiceModel, settings: OperatorSettings, *, key: str, 
         "topologySpreadConstraints": _spread(model),
         "terminationGracePeriodSeconds": drain + GRACE,
         "containers": [_container(model, settings, key)],
-        "volumes": [pod.tmp_volume(), pod.store_volume(model)],
+        "volumes": [pod.tmp_volume(), pod.store_volume(model), *_keys_volume(model)],
     }
     return {"metadata": pod.metadata(model, "server", key), "spec": compact(spec)}
 
@@ -69,48 +71,41 @@ def _container(model: VoiceModel, settings: OperatorSettings, key: str) -> dict[
         **pod.image(model, settings),
         "args": ["serve"],
         "env": environment(model, key),
-        "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
+        "ports": _ports(model),
         "resources": _resources(model),
         "securityContext": pod.CONTAINER_SECURITY,
         "startupProbe": _probe("/ready", period=2, timeout=5, failures=450),
         "readinessProbe": _probe("/ready", period=3, timeout=3, failures=2),
         "livenessProbe": _probe("/live", period=10, timeout=5, failures=6),
         "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP}}},
-        "volumeMounts": [
-            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - an emptyDir of the pod's own
-            {"name": "store", "mountPath": STORE_PATH, "readOnly": True},
-        ],
+        "volumeMounts": _mounts(model),
     }
 
 
-def environment(model: VoiceModel, key: str) -> list[dict[str, Any]]:
-    """The server's settings, and the user's variables, which can't take the place of one of them."""
-    own = [{"name": f"VOXRAGA_{name}", "value": value} for name, value in _settings(model, key).items()]
-    return own + [pod.without_empty(variable.to_json()) for variable in model.spec.pod_template.env]
+def _ports(model: VoiceModel) -> list[dict[str, Any]]:
+    ports = {"http": PORT}
+    if model.spec.serving.wyoming.enabled:
+        ports["wyoming"] = model.spec.serving.wyoming.port
+    return [{"name": name, "containerPort": port, "protocol": "TCP"} for name, port in ports.items()]
 
 
-def _settings(model: VoiceModel, key: str) -> dict[str, str]:
-    serving = model.spec.serving
-    values = {
-        "MODEL_NAME": model.metadata.name,
-        "MODEL_PATH": model_path(key),
-        "TASK": model.spec.task,
-        "DEVICE": "cuda" if model.spec.device.type == "GPU" else "cpu",
-        "PORT": str(PORT),
-        "MAX_CONCURRENCY": None if serving.max_concurrency is None else str(serving.max_concurrency),
-        "QUEUE_DEPTH": str(serving.queue_depth),
-        "QUEUE_TIMEOUT": number(seconds(serving.queue_timeout)),
-        "MAX_TEXT_LENGTH": str(serving.max_text_length),
-        "CPU_THREADS": str(serving.cpu_threads),
-        "DEFAULT_VOICE": serving.defaults.voice,
-        "DEFAULT_LANGUAGE": serving.defaults.language,
-        "DEFAULT_SPEED": str(serving.defaults.speed),
-        "DEFAULT_FORMAT": serving.defaults.format,
-        "VOICE_ALIASES": json.dumps(serving.voice_aliases, sort_keys=True, ensure_ascii=False),
-        "LOG_LEVEL": serving.log_level,
-        "DRAIN_TIMEOUT": number(seconds(serving.drain_timeout)),
-    }
-    return compact(values)
+def _keys_volume(model: VoiceModel) -> list[dict[str, Any]]:
+    keys = model.spec.access.api_keys
+    return [{"name": API_KEYS, "secret": {"secretName": keys.secret_name}}] if keys else []
+
+
+def _mounts(model: VoiceModel) -> list[dict[str, Any]]:
+    """The store is read-only but for what users upload, a folder of it that no fetch touches."""
+    mounts: list[dict[str, Any]] = [
+        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - an emptyDir of the pod's own
+        {"name": "store", "mountPath": STORE_PATH, "readOnly": True},
+    ]
+    if model.spec.access.api_keys:
+        # The whole Secret, without subPath: only so does the kubelet exchange the files when it changes.
+        mounts.append({"name": API_KEYS, "mountPath": API_KEYS_PATH, "readOnly": True})
+    if model.spec.serving.uploads.enabled:
+        mounts.append({"name": "store", "mountPath": UPLOADS_PATH, "subPath": UPLOADS_FOLDER})
+    return mounts
 
 
 def _resources(model: VoiceModel) -> dict[str, Any]:

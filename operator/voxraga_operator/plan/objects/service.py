@@ -7,10 +7,11 @@ from voxraga_operator.plan.types import Manifest
 
 
 def service(model: VoiceModel) -> Manifest:
-    wanted = model.spec.service
+    wanted, wyoming = model.spec.service, model.spec.serving.wyoming
+    ports = {"http": wanted.port} | ({"wyoming": wyoming.port} if wyoming.enabled else {})
     spec = {
         "type": wanted.type,
         "selector": labels.selector_labels(model, "server"),
-        "ports": [{"name": "http", "port": wanted.port, "protocol": "TCP", "targetPort": "http"}],
+        "ports": [{"name": name, "port": port, "protocol": "TCP", "targetPort": name} for name, port in ports.items()],
     }
     return child(model, "v1", "Service", model.metadata.name, "server", spec=spec, annotations=dict(wanted.annotations))

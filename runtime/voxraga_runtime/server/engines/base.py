@@ -99,6 +99,10 @@ class Engine(Protocol):
     def languages(self) -> tuple[str, ...]:
         """The languages a request may name; the first is the default."""
 
+    @property
+    def memory(self) -> int:
+        """Bytes that the loaded model holds: its weights, or its processes."""
+
     def load(self) -> None:
         """Read the weights. Raises errors.StartupError where the model cannot be served."""
 
@@ -106,6 +110,6 @@ class Engine(Protocol):
         """The model's own voices, the first being the default; never empty once loaded."""
 
     def synthesize(self, utterance: Utterance, cancelled: Cancelled) -> Iterator[Chunk]:
-        """Speak. `cancelled` is asked between chunks; once it is true the iterator ends early, without an error."""
+        """Speak. `cancelled` is asked again and again, by any thread; once true the iterator ends early, no error."""
 
     def close(self) -> None: ...

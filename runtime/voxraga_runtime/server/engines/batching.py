@@ -11,19 +11,20 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+Key = TypeVar("Key", bound=Hashable)
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 @dataclass(slots=True, eq=False)
-class _Piece(Generic[Item, Result]):
-    key: Hashable
+class _Piece(Generic[Key, Item, Result]):
+    key: Key
     item: Item
     future: "Future[Result]" = field(default_factory=Future)
     since: float = field(default_factory=time.monotonic)
 
 
-class Batcher(Generic[Item, Result]):
+class Batcher(Generic[Key, Item, Result]):
     """Hands pieces of one key, at most `size` of them and in the order they came, to `run` on a thread of its own.
 
     `run` returns a result for each item; `setup` runs once on that thread. The oldest piece waits at most `delay`
@@ -32,7 +33,7 @@ class Batcher(Generic[Item, Result]):
 
     def __init__(
         self,
-        run: Callable[[list[Item]], list[Result]],
+        run: Callable[[Key, list[Item]], list[Result]],
         size: int,
         delay: float,
         setup: Callable[[], None] = lambda: None,
@@ -41,7 +42,7 @@ class Batcher(Generic[Item, Result]):
         self._size = size
         self._delay = delay
         self._setup = setup
-        self._pieces: list[_Piece[Item, Result]] = []
+        self._pieces: list[_Piece[Key, Item, Result]] = []
         self._members = 0
         self._closed = False
         self._changed = threading.Condition()
@@ -60,9 +61,9 @@ class Batcher(Generic[Item, Result]):
                 self._members -= 1
                 self._changed.notify()
 
-    def do(self, key: Hashable, item: Item) -> Result:
+    def do(self, key: Key, item: Item) -> Result:
         """The result for one piece; raises what `run` raises for it alone."""
-        piece: _Piece[Item, Result] = _Piece(key, item)
+        piece: _Piece[Key, Item, Result] = _Piece(key, item)
         with self._changed:
             if self._closed:
                 raise RuntimeError("the engine is closed")
@@ -83,10 +84,10 @@ class Batcher(Generic[Item, Result]):
                 for piece in batch:  # what is wrong with one must not fail the others
                     self._done([piece])
 
-    def _done(self, batch: list[_Piece[Item, Result]]) -> bool:
+    def _done(self, batch: list[_Piece[Key, Item, Result]]) -> bool:
         """Run a batch; a single piece takes its error, of several nobody does yet."""
         try:
-            results = self._run([p.item for p in batch])
+            results = self._run(batch[0].key, [p.item for p in batch])
             for piece, result in zip(batch, results, strict=True):
                 piece.future.set_result(result)
         except BaseException as error:  # noqa: BLE001 - handed to the one who waits
@@ -95,7 +96,7 @@ class Batcher(Generic[Item, Result]):
             return False
         return True
 
-    def _next(self) -> list[_Piece[Item, Result]]:
+    def _next(self) -> list[_Piece[Key, Item, Result]]:
         """The next batch: those of the oldest piece's key. Empty once closed."""
         with self._changed:
             while True:

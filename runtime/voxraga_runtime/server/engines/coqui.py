@@ -20,7 +20,8 @@ from TTS.vocoder.models import setup_model as setup_vocoder
 from TTS.vocoder.utils.generic_utils import interpolate_vocoder_input
 
 from voxraga_runtime.common.errors import StartupError
-from voxraga_runtime.server.engines import vits
+from voxraga_runtime.server.engines import hifigan, vits
+from voxraga_runtime.server.engines.ahead import Check, Cores, Work
 from voxraga_runtime.server.engines.base import Cancelled, Capabilities, Chunk, FloatArray, Utterance, Voice, Word
 from voxraga_runtime.server.engines.batching import Batcher
 from voxraga_runtime.server.engines.bundle import VOCODERS, Bundle
@@ -30,6 +31,7 @@ from voxraga_runtime.server.engines.griffinlim import GriffinLim
 from voxraga_runtime.server.engines.latents import KeptLatents
 from voxraga_runtime.server.engines.noise import OwnNoise
 from voxraga_runtime.server.engines.phonemes import phonemes_of, text_to_ids
+from voxraga_runtime.server.engines.precision import Precision, decoder_type
 from voxraga_runtime.server.engines.tempo import at_speed, frames_rounded_up
 from voxraga_runtime.server.engines.words import align, token_symbols
 
@@ -42,8 +44,9 @@ ROUNDING_UP: frozenset[str] = frozenset({VITS, "GlowTTS"})
 # these write nothing to themselves in inference; Tacotron's decoder keeps its attention state on the module.
 # They are also those whose speed is exact; the others are stretched by the server.
 REENTRANT = ROUNDING_UP | {FORWARD}
+KEPT_SENTENCES = 1024  # as tokens: of 220 letters with blanks, under 4 MiB together
 BATCH_DELAY = 0.005  # seconds; a slice waits at most that long for company
-Window = tuple[torch.Tensor, torch.Tensor | None]
+ALONE = Cores(1)  # one piece after another, on the caller's thread
 TIMED = frozenset({VITS, FORWARD})  # these tell how many frames each token takes
 
 # coqui logs the text of every request, and characters it doesn't know together with their text
@@ -55,15 +58,26 @@ class CoquiEngine:
     """Serves one bundle of the store, read-only. See engines.base.Engine for the methods.
 
     With `max_batch` above 1, a model that can (VITS) decodes slices of up to so many requests at once, on one thread
-    that uses `batch_threads` CPUs.
+    that uses `batch_threads` CPUs. Without batches, `cores` may make what comes next of an utterance ahead.
     """
 
-    def __init__(self, path: Path, device: str = "cpu", max_batch: int = 1, batch_threads: int = 1) -> None:
+    def __init__(
+        self,
+        path: Path,
+        device: str = "cpu",
+        max_batch: int = 1,
+        batch_threads: int = 1,
+        *,
+        cores: Cores = ALONE,
+        precision: Precision = "float32",
+    ) -> None:
         self._path = path
+        self._precision = precision
         self._device = device
         self._max_batch = max_batch
         self._batch_threads = batch_threads
-        self._batcher: Batcher[Window, torch.Tensor] | None = None
+        self._cores = cores
+        self._batcher: Batcher[hifigan.Layout, vits.Window, torch.Tensor] | None = None
         self._lock = threading.Lock()
         self._model: Any = None
         self._vocoder: Any = None
@@ -71,6 +85,8 @@ class CoquiEngine:
         self._griffin_lim: GriffinLim | None = None
         self._recorded: dict[Voice, torch.Tensor] = {}
         self._rate = 0
+        # letters to phonemes is a process (espeak-ng) for each piece of a sentence
+        self._tokens = functools.lru_cache(KEPT_SENTENCES)(self._tokenized)
 
     @property
     def sample_rate(self) -> int:
@@ -102,6 +118,11 @@ class CoquiEngine:
     def languages(self) -> tuple[str, ...]:
         return tuple(self._model.language_manager.language_names)
 
+    @property
+    def memory(self) -> int:
+        parts = [part for part in (self._model, self._vocoder) if part is not None]
+        return sum(tensor.nbytes for part in parts for tensor in (*part.parameters(), *part.buffers()))
+
     def voices(self) -> tuple[Voice, ...]:
         return (*map(Voice, self._speakers()), *self._recorded) or (Voice(ONLY_VOICE),)
 
@@ -129,6 +150,10 @@ class CoquiEngine:
         self._model = model.to(self._device)
         if clones(model):
             self._recorded = recorded_voices(model, bundle.root / "voices", KeptLatents(bundle.checkpoint()))
+        hifigan.fold_weights(self._model)
+        kind = decoder_type(self._precision, self._device, str(config.model), holds=self._family == VITS)
+        if self._family == VITS:
+            self._model.waveform_decoder.to(kind)
         self._rate = int(config.audio.get("output_sample_rate") or config.audio.sample_rate)
         if self.capabilities.max_batch > 1:
             run = functools.partial(vits.decode_together, self._model.waveform_decoder)
@@ -150,54 +175,81 @@ class CoquiEngine:
     def close(self) -> None:
         if self._batcher is not None:
             self._batcher.close()
+        self._tokens.cache_clear()
         self._model = self._vocoder = self._griffin_lim = None
 
     def synthesize(self, utterance: Utterance, cancelled: Cancelled) -> Iterator[Chunk]:
-        for index, sentence in enumerate(utterance.sentences):
-            if cancelled():
-                return
-            with self._batcher.member() if self._batcher is not None else contextlib.nullcontext():
-                yield from self._speak(index, sentence, utterance, cancelled)
+        works: list[Work] = [
+            functools.partial(self._sentence, utterance, index, sentence)
+            for index, sentence in enumerate(utterance.sentences)
+        ]
+        # batches want one thread for each request, and of what isn't reentrant nothing can be made meanwhile
+        cores = self._cores if self._batcher is None and self.capabilities.reentrant else ALONE
+        with self._batcher.member() if self._batcher is not None else contextlib.nullcontext():
+            yield from cores.speak(works, cancelled)
+
+    def _tokenized(self, sentence: str, language: str) -> tuple[int, ...]:
+        return tuple(text_to_ids(self._model.tokenizer, sentence, language))
 
     def _exclusive(self) -> contextlib.AbstractContextManager[Any]:
         return contextlib.nullcontext() if self.capabilities.reentrant else self._lock
 
-    def _speak(self, index: int, sentence: str, utterance: Utterance, cancelled: Cancelled) -> Iterator[Chunk]:
+    def _sentence(self, utterance: Utterance, index: int, sentence: str, check: Check) -> Chunk | list[Work]:
+        """All of it, or its slices."""
         language = utterance.language or self.languages[0]
-        tokens = text_to_ids(self._model.tokenizer, sentence, language)
+        tokens = list(self._tokens(sentence, language))
         if not tokens:
-            return
+            return []
         tokens += tokens[-1:] * max(0, SHORTEST - len(tokens))
         x = torch.tensor([tokens], device=self._device)
         conditions = self._conditions(x, utterance.voice, language)
         noise = OwnNoise(utterance.seed + index)
+        check()
+        # the modes belong to the thread: they end before anything is handed on
         if self._family != VITS:
             with self._exclusive(), noise, torch.inference_mode():
-                samples, durations = self._through_spectrogram(x, utterance.speed, conditions, noise)
-            if samples.size:
-                yield Chunk(samples, index, words=self._words(sentence, tokens, durations))
-            return
-        # the modes belong to the thread: they must not be entered while the caller has the chunk
+                samples, durations = self._through_spectrogram(x, utterance.speed, conditions, noise, check)
+            return Chunk(samples, index, words=self._words(sentence, tokens, durations)) if samples.size else []
         with noise, torch.inference_mode():
             made = vits.latents(self._model, x, conditions, utterance.speed)
         words = self._words(sentence, tokens, made.durations)
-        together = None if self._batcher is None else self._decode_together
-        pieces = vits.decode(self._model, made, streamed=utterance.streamed, cancelled=cancelled, together=together)
-        while True:
-            with torch.inference_mode():
-                piece = next(pieces, None)
-                if piece is None:
-                    return
-                samples = piece[0].float().cpu().numpy()
-            yield Chunk(np.ascontiguousarray(samples, dtype=np.float32), index, final=piece[1], words=words)
-            words = ()
+        cuts = vits.slices(made.z.shape[-1], streamed=utterance.streamed)
+        return [
+            functools.partial(self._slice, made, cut, index, final=cut is cuts[-1], words=() if cut[0] else words)
+            for cut in cuts
+        ]
 
-    def _decode_together(self, z: torch.Tensor, g: torch.Tensor | None) -> torch.Tensor:
-        assert self._batcher is not None
-        return self._batcher.do(z.shape[-1], (z, g))
+    def _slice(
+        self,
+        made: vits.Latents,
+        cut: hifigan.Span,
+        index: int,
+        check: Check,
+        *,
+        final: bool,
+        words: tuple[Word, ...],
+    ) -> Chunk:
+        decoder = self._model.waveform_decoder
+
+        def alone(z: torch.Tensor, g: torch.Tensor | None, layout: hifigan.Layout) -> torch.Tensor:
+            return hifigan.run(decoder, z, g, layout, check)[0]
+
+        def together(z: torch.Tensor, g: torch.Tensor | None, layout: hifigan.Layout) -> torch.Tensor:
+            assert self._batcher is not None
+            return self._batcher.do(layout, (z, g))
+
+        batched = self._batcher is not None
+        with torch.inference_mode():
+            samples = vits.decode(decoder, made, cut, together if batched else alone, together=batched)
+            return Chunk(np.ascontiguousarray(samples.float().cpu().numpy()), index, final=final, words=words)
 
     def _through_spectrogram(
-        self, x: torch.Tensor, speed: float, conditions: dict[str, torch.Tensor | None], noise: OwnNoise
+        self,
+        x: torch.Tensor,
+        speed: float,
+        conditions: dict[str, torch.Tensor | None],
+        noise: OwnNoise,
+        check: Check,
     ) -> tuple[FloatArray, torch.Tensor | None]:
         durations = None
         model = self._model
@@ -207,7 +259,8 @@ class CoquiEngine:
             if self._family in ROUNDING_UP and speed != 1.0:
                 model = at_speed(model, speed, frames_rounded_up)
             output = model.inference(x, conditions)["model_outputs"]
-        return self._to_samples(output, noise), durations
+        check()
+        return self._to_samples(output, noise, check), durations
 
     def _words(self, sentence: str, tokens: list[int], durations: torch.Tensor | None) -> tuple[Word, ...]:
         if durations is None:
@@ -241,13 +294,13 @@ class CoquiEngine:
                 conditions["speaker_ids"] = torch.tensor([model.speaker_manager.name_to_id[voice]], device=self._device)
         return conditions
 
-    def _to_samples(self, output: torch.Tensor, noise: OwnNoise) -> FloatArray:
+    def _to_samples(self, output: torch.Tensor, noise: OwnNoise, check: Check) -> FloatArray:
         """Of a spectrogram [1, frames, bins]."""
         if self._vocoder is not None:
             samples = self._vocode(output[0])
         else:
             assert self._griffin_lim is not None
-            samples = self._griffin_lim(output[0], noise.generator(self._device))
+            samples = self._griffin_lim(output[0], noise.generator(self._device), check)
         return np.ascontiguousarray(samples, dtype=np.float32)
 
     def _vocode(self, mel: torch.Tensor) -> FloatArray:

@@ -7,7 +7,7 @@ import torch
 
 from voxraga_runtime.server.engines.base import Voice
 from voxraga_runtime.server.engines.latents import KeptLatents
-from voxraga_runtime.server.engines.references import Reference, find_references
+from voxraga_runtime.store.references import Reference, find_references
 
 
 def clones(model: Any) -> bool:

@@ -2,7 +2,7 @@
 
 coqui decodes the whole sentence again for each chunk, so that its cost grows with the square of the length, and
 cross-fades the chunks, since the end of what is decoded too early is wrong. Here what more latents may still change is
-held back: in the interpolation between latents, and in the decoder's convolutions (see vits).
+held back: in the interpolation between latents, and in the decoder's convolutions (see hifigan).
 """
 
 import math
@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from voxraga_runtime.server.engines.vits import LEAST_CONTEXT, reach
+from voxraga_runtime.server.engines import hifigan
 
 
 class GrowingDecoder:
@@ -19,9 +19,10 @@ class GrowingDecoder:
     def __init__(self, decoder: Any, speaker: torch.Tensor, speed: float) -> None:
         rates = decoder.output_sample_rate / decoder.input_sample_rate
         self._scales = (1 / speed, decoder.ar_mel_length_compression / decoder.output_hop_length, rates)
-        self._decode = decoder.waveform_decoder
+        self._decoder = decoder.waveform_decoder
         self._speaker = speaker
-        self._context = max(LEAST_CONTEXT, reach(decoder.waveform_decoder))
+        (_, right), _ = hifigan.layout(self._decoder, 0, 1, frames=1000)
+        self._ahead = right - 1  # frames that a sample depends on, beyond its own
         self._given = 0  # frames
 
     def samples(self, latents: torch.Tensor, *, final: bool) -> torch.Tensor:
@@ -32,12 +33,9 @@ class GrowingDecoder:
                 frames = torch.nn.functional.interpolate(frames, scale_factor=scale, mode="linear")
                 unsure = math.ceil((unsure + 1) * scale) + 1  # each lies between two, and the last has no next one yet
         length = frames.shape[-1]
-        end = length if final else length - unsure - self._context
+        end = length if final else length - unsure - self._ahead
         if end <= self._given:
             return latents.new_zeros(0)
-        left, right = max(0, self._given - self._context), min(length, end + self._context)
-        made = self._decode(frames[:, :, left:right], g=self._speaker)[0, 0]
-        hop = made.shape[0] // (right - left)
-        fresh: torch.Tensor = made[(self._given - left) * hop : (end - left) * hop]
+        (left, right), layout = hifigan.layout(self._decoder, self._given, end, length)
         self._given = end
-        return fresh
+        return hifigan.run(self._decoder, frames[:, :, left:right], self._speaker, layout)[0]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from voxraga_runtime.server.engines.references import Reference
+from voxraga_runtime.store.references import Reference
 
 Latents = tuple[torch.Tensor, ...]
 

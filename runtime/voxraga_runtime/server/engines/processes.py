@@ -19,6 +19,7 @@ import structlog
 
 from voxraga_runtime.common.errors import InvalidRequest, StartupError, SynthesisFailed, Unavailable
 from voxraga_runtime.server.engines.base import Cancelled, Capabilities, Chunk, Engine, Utterance, Voice
+from voxraga_runtime.server.memory import resident
 
 log = structlog.get_logger()
 
@@ -155,6 +156,10 @@ class ProcessEngine:
     @property
     def languages(self) -> tuple[str, ...]:
         return self._loaded.languages
+
+    @property
+    def memory(self) -> int:
+        return sum(resident(pid) for pid in self.pids())
 
     def voices(self) -> tuple[Voice, ...]:
         return self._loaded.voices

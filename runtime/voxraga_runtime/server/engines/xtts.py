@@ -21,7 +21,7 @@ from voxraga_runtime.server.engines.base import Cancelled, Capabilities, Chunk, 
 from voxraga_runtime.server.engines.bundle import Bundle
 from voxraga_runtime.server.engines.growing import GrowingDecoder
 from voxraga_runtime.server.engines.latents import KeptLatents
-from voxraga_runtime.server.engines.references import Reference, find_references
+from voxraga_runtime.store.references import Reference, find_references
 
 logging.getLogger("TTS").setLevel(logging.ERROR)  # it logs the texts
 
@@ -76,6 +76,10 @@ class XttsEngine:
     def languages(self) -> tuple[str, ...]:
         names = [str(name) for name in self._model.config.languages]
         return tuple(n for n in names if importlib.util.find_spec(NEEDS.get(n.split("-")[0], "torch")))
+
+    @property
+    def memory(self) -> int:
+        return sum(tensor.nbytes for tensor in (*self._model.parameters(), *self._model.buffers()))
 
     def voices(self) -> tuple[Voice, ...]:
         return self._voices

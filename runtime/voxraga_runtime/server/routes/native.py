@@ -1,8 +1,7 @@
-"""The server's own routes: /synthesize and /models."""
+"""The server's own routes to speech: /synthesize, with one model or several."""
 
 import asyncio
 import base64
-import dataclasses
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +10,11 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from voxraga_runtime.common.errors import ClientGone, InvalidRequest, Overloaded, Unavailable, VoxragaError
+from voxraga_runtime.server.relay import timed
 from voxraga_runtime.server.render import Speech
 from voxraga_runtime.server.requests import Ask
 from voxraga_runtime.server.routes.access import Service, leaving
-from voxraga_runtime.server.routes.answers import AUDIO, LISTED, WORKED, Responses, example
-from voxraga_runtime.server.service import timed
+from voxraga_runtime.server.routes.answers import AUDIO, WORKED, Responses, example
 
 if TYPE_CHECKING:
     from voxraga_runtime.server.engines.base import Word
@@ -29,17 +28,6 @@ COMPARED = {
         "narrator": {**SPOKEN, "latency_seconds": 0.41},
         "other": {"error": {**MISSING, "param": "model", "code": "model_not_found"}},
     }
-}
-DESCRIBED = {
-    "name": "narrator",
-    "architecture": "vits",
-    "sample_rate": 22050,
-    "languages": ["en"],
-    "voices": ["p225", "p226"],
-    "voice_details": [{"id": "p225", "language": None, "origin": "model", "license": ""}],
-    "default_voice": "p225",
-    "capabilities": {"speed": True, "reentrant": True, "streaming": "sentence"},
-    "device": "cpu",
 }
 
 
@@ -152,22 +140,3 @@ def _answered(speech: Speech, audio: bytes) -> dict[str, Any]:
         "content_type": speech.format.content_type,
         "sample_rate": speech.rate,
     }
-
-
-@router.get("/models", responses={**example("The model", {"models": [DESCRIBED]}), **LISTED})
-async def models(request: Request, service: Service) -> dict[str, Any]:
-    """The served model in full."""
-    engine, catalogue = service.offer()
-    described = {
-        "name": catalogue.model,
-        "architecture": engine.architecture,
-        "sample_rate": engine.sample_rate,
-        "languages": list(catalogue.languages),
-        "voices": list(catalogue.voices),
-        "voice_details": [catalogue.describe(voice) for voice in catalogue.voices],
-        "default_voice": catalogue.default_voice,
-        "capabilities": dataclasses.asdict(engine.capabilities),
-        "device": service.settings.device,
-        **request.app.state.provenance,
-    }
-    return {"models": [described]}

@@ -7,7 +7,10 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from voxraga_runtime.common.errors import InvalidRequest
-from voxraga_runtime.server.requests import OPENAI_MODELS, Ask, VoiceId, voice_id
+from voxraga_runtime.server.models import listing
+from voxraga_runtime.server.models.stored import Stored
+from voxraga_runtime.server.requests import Ask, VoiceId, voice_id
+from voxraga_runtime.server.routes import transcriptions
 from voxraga_runtime.server.routes.access import Service
 from voxraga_runtime.server.routes.answers import AUDIO, DOOR, EVENTS, LISTED, NO_MODEL, WORKED, Responses, example
 
@@ -27,7 +30,7 @@ class SpeechBody(BaseModel):
     )
 
     input: str = Field(description="The text to speak")
-    model: str | None = Field(None, description="The served model, or tts-1, tts-1-hd, gpt-4o-mini-tts for it")
+    model: str | None = Field(None, description="A model of this server; tts-1, tts-1-hd, gpt-4o-mini-tts: its own")
     voice: str | VoiceId | None = Field(None, description="A voice of the model, an alias or an OpenAI voice")
     response_format: str | None = Field(None, description="mp3, opus, aac, flac, wav or pcm (24 kHz, s16le, mono)")
     speed: float | None = Field(None, description="0.5 to 2.0")
@@ -66,32 +69,33 @@ async def speech(body: SpeechBody, request: Request, service: Service) -> Respon
     return await service.speak(request, ask)
 
 
-@router.get("/models", responses={**example("The model", {"object": "list", "data": [MODEL]}), **DOOR})
+@router.get("/models", responses={**example("The models", {"object": "list", "data": [MODEL]}), **DOOR})
 async def models(service: Service) -> dict[str, Any]:
-    """The one model of this server, as OpenAI lists models."""
-    return {"object": "list", "data": [_model(service.settings.model_name)]}
+    """The models of this server, its own first, as OpenAI lists models."""
+    return {"object": "list", "data": [_model(one.name, one) for one in await listing.stored(service)]}
 
 
 @router.get("/models/{model:path}", responses={**example("The model", MODEL), 404: NO_MODEL, **LISTED})
 async def model(model: str, service: Service) -> dict[str, Any]:
-    """One model; OpenAI's speech models are names of the one that is served."""
-    _, catalogue = service.offer()
-    return _model(model if model in OPENAI_MODELS else catalogue.require_model(model))
+    """One model; OpenAI's speech models (or Whisper's) are names of the server's own."""
+    service.require_ready()
+    whisper = service.settings.task == "SpeechToText" and model in transcriptions.OPENAI_MODELS
+    if whisper or service.models.means_own(model):
+        return _model(model, service.stored)
+    return _model(model, await service.models.find(model))
 
 
-@router.get("/audio/models", responses={**example("The model", {"models": [{"id": "narrator"}]}), **DOOR})
+@router.get("/audio/models", responses={**example("The models", {"models": [{"id": "narrator"}]}), **DOOR})
 async def audio_models(service: Service) -> dict[str, Any]:
     """What Open WebUI reads."""
-    return {"models": [{"id": service.settings.model_name}]}
+    return {"models": [{"id": one.name} for one in await listing.stored(service)]}
 
 
 @router.get("/audio/voices", responses={**example("The voices", VOICES), **LISTED})
 async def voices(service: Service) -> dict[str, Any]:
-    """The model's voices, those of recordings beside it, and the aliases of the VoiceModel."""
-    _, catalogue = service.offer()
-    names = [*catalogue.voices, *(a for a in catalogue.aliases if a not in catalogue.voices)]
-    return {"voices": [{**catalogue.describe(name), "id": name, "name": name} for name in names]}
+    """The own model's voices and the aliases of the VoiceModel; those of other models as `model/voice`."""
+    return {"voices": await listing.voices(service)}
 
 
-def _model(name: str) -> dict[str, Any]:
-    return {"id": name, "object": "model", "created": 0, "owned_by": OWNER}
+def _model(name: str, stored: Stored) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": stored.created // 10**9, "owned_by": OWNER}

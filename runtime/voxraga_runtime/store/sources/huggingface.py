@@ -1,5 +1,6 @@
 """Source `huggingFace`: a repository at a revision, by the hub's HTTP API; large files are verified by their sha256."""
 
+import re
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Any
@@ -27,6 +28,8 @@ NEVER_NEEDED = (
     "*.ipynb",
 )
 """What coqui-tts never reads; a repository often holds gigabytes of it. `include` brings a file back."""
+VOICE = re.compile(r"(.*/)?voices/[^/]+/[^/]+\.(wav|flac|ogg|mp3)")
+"""Recordings that a model that clones speaks as."""
 MAX_PAGES = 100
 
 
@@ -51,7 +54,7 @@ def wanted(path: str, include: list[str], exclude: list[str]) -> bool:
     """Whether a path of the repository belongs to the bundle: globs as in coqui's catalogue, exclusion wins."""
     if any(part.startswith(".") for part in PurePosixPath(path).parts[-1:]) or _any(path, exclude):
         return False
-    return _any(path, include) if include else not _any(path, list(NEVER_NEEDED))
+    return _any(path, include) if include else VOICE.fullmatch(path) is not None or not _any(path, list(NEVER_NEEDED))
 
 
 def _any(path: str, globs: list[str]) -> bool:

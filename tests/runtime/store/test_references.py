@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from voxraga_runtime.server.engines.references import UnusableVoiceError, find_references, read_reference
+from voxraga_runtime.store.references import UnusableVoiceError, find_references, read_reference
 
 
 def clip(folder: Path, name: str = "a.wav", *, seconds: float = 3.0, rate: int = 24000, level: float = 0.2) -> Path:

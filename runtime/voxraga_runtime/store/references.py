@@ -17,8 +17,11 @@ log = structlog.get_logger()
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}")
 SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".mp3"})
 LOWEST_RATE = 16000  # Hz; below, the speaker's timbre is cut off
+HIGHEST_RATE, MOST_CHANNELS = 192_000, 8  # a small file may announce, and hold, gigabytes of silence
+BLOCK = 1 << 16  # frames read at once
 SHORTEST, LONGEST = 2.0, 300.0  # seconds of all clips together, and of one clip
 MOST_CLIPS = 32
+NOTHING: FloatArray = np.zeros(0, dtype=np.float32)
 QUIETEST = 10 ** (-50 / 20)  # RMS of the spoken parts
 
 
@@ -41,14 +44,23 @@ class UnusableVoiceError(Exception):
 def find_references(folder: Path, rate: int) -> list[Reference]:
     """The usable voices below `folder` in order of their names; the others are named in the log and left out."""
     found = []
-    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if not path.is_dir() or path.name.startswith("."):
-            continue
+    for path in folders(folder):
         try:
             found.append(read_reference(path, rate))
         except UnusableVoiceError as error:
             log.warning("voice left out", voice=path.name, error=str(error))
     return found
+
+
+def folders(folder: Path) -> list[Path]:
+    """Where the voices below `folder` are, in order of their names."""
+    found = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [path for path in found if path.is_dir() and not path.name.startswith(".")]
+
+
+def check(folder: Path) -> list[str]:
+    """The names of the voices below `folder`. Raises UnusableVoiceError for the first that is none."""
+    return [read_reference(path, LOWEST_RATE).name for path in folders(folder)]
 
 
 def read_reference(folder: Path, rate: int) -> Reference:
@@ -73,9 +85,13 @@ def _read_clip(path: Path, rate: int) -> FloatArray:
         with soundfile.SoundFile(path) as file:
             if file.samplerate < LOWEST_RATE:
                 raise UnusableVoiceError(f"{path.name} has {file.samplerate} Hz; at least {LOWEST_RATE} are needed")
+            if file.samplerate > HIGHEST_RATE or file.channels > MOST_CHANNELS:
+                found = f"{file.channels} channels at {file.samplerate} Hz"
+                raise UnusableVoiceError(f"{path.name} has {found}; {MOST_CHANNELS} at {HIGHEST_RATE} are the most")
             if file.frames > LONGEST * file.samplerate:
                 raise UnusableVoiceError(f"{path.name} is longer than {LONGEST:g} s")
-            samples, source = file.read(dtype="float32", always_2d=True).mean(axis=1), file.samplerate
+            blocks = file.blocks(BLOCK, dtype="float32", always_2d=True)
+            samples, source = np.concatenate([NOTHING, *(block.mean(axis=1) for block in blocks)]), file.samplerate
     except soundfile.SoundFileError as error:
         raise UnusableVoiceError(f"{path.name} can't be read: {error}") from None
     if not np.isfinite(samples).all():
@@ -90,6 +106,6 @@ def _card(folder: Path) -> dict[str, str]:
     """voice.json beside the clips: {"language", "license"}, both optional."""
     try:
         card = json.loads((folder / "voice.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return {k: v for k, v in card.items() if isinstance(v, str)} if isinstance(card, dict) else {}

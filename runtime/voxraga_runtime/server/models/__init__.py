@@ -1,0 +1,1 @@
+"""The models of one server: its own, and those that users brought."""
