@@ -114,7 +114,7 @@ def browser(folder: Path) -> Iterator[Browser]:
             try:
                 yield Browser(client, folder / "downloads")
             finally:
-                client.delete("")
+                client.delete(str(client.base_url).rstrip("/"))  # with a slash at its end it would be another command
     finally:
         driver.terminate()
         driver.wait(20)

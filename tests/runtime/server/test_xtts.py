@@ -11,11 +11,12 @@ import pytest
 import torch
 
 from tests.runtime.server.harness import running
-from tests.runtime.server.xtts import make_engine, one_thread, record, xtts
+from tests.runtime.server.xtts import DIMENSION, make_engine, one_thread, record, xtts
 from voxraga_runtime.common.errors import StartupError
 from voxraga_runtime.common.settings import load_settings
 from voxraga_runtime.server import main
 from voxraga_runtime.server.engines.base import Chunk, Utterance
+from voxraga_runtime.server.engines.growing import GrowingDecoder
 from voxraga_runtime.server.engines.processes import ProcessEngine
 from voxraga_runtime.server.engines.xtts import XttsEngine
 
@@ -69,7 +70,56 @@ def test_streamed_in_chunks_like_the_whole(engine: XttsEngine) -> None:
     one, other = (np.concatenate([c.samples for c in made]) for made in (streamed, whole))
     assert len(one) == len(other)
     assert np.isfinite(one).all()
-    assert np.corrcoef(one, other)[0, 1] > 0.99  # coqui cross-fades its chunks: near, not equal
+    assert np.abs(one - other).max() <= 1e-5 * np.abs(other).max()
+
+
+@pytest.mark.parametrize("speed", [1.0, 0.7, 1.5])
+@pytest.mark.parametrize("size", [1, 3, 7])
+def test_decoded_while_it_grows_like_all_at_once(engine: XttsEngine, speed: float, size: int) -> None:
+    """Against coqui's decoder: every sample, with a decoder that looks as far as XTTS's own."""
+    decoder, speaker = engine._model.hifigan_decoder, engine._latents["Ana"][1]
+    latents = torch.randn(1, 41, DIMENSION, generator=torch.Generator().manual_seed(3))
+    seen: list[int] = []
+    hook = decoder.waveform_decoder.conv_pre.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape[-1]))
+    growing = GrowingDecoder(decoder, speaker, speed)
+    with torch.inference_mode():
+        pieces = [growing.samples(latents[:, :n], final=n == 41) for n in [*range(size, 41, size), 41]]
+        hook.remove()
+        longer = latents
+        if speed != 1.0:
+            longer = torch.nn.functional.interpolate(latents.transpose(1, 2), scale_factor=1 / speed, mode="linear")
+            longer = longer.transpose(1, 2)
+        whole = decoder(longer, g=speaker).squeeze()
+    made = torch.cat(pieces)
+    assert made.shape == whole.shape
+    assert float((made - whole).abs().max() / whole.abs().max()) <= 1e-5
+    frames = len(whole) // decoder.output_hop_length
+    assert sum(seen) <= frames + 2 * growing._ahead * len(seen)  # nothing is decoded again but the context
+
+
+def test_the_same_speech_as_coquis_own(engine: XttsEngine) -> None:
+    latent, speaker = engine._latents["Bo"]
+    config = engine._model.config
+    options = {name: getattr(config, name) for name in ("temperature", "top_k", "top_p")}
+    options |= {"length_penalty": float(config.length_penalty), "repetition_penalty": float(config.repetition_penalty)}
+    made = engine._model.inference_stream(TEXT[0], "en", latent, speaker, stream_chunk_size=0, **options)
+    torch.manual_seed(7)
+    whole = torch.cat([piece.reshape(-1) for piece in made]).numpy()
+    ours = samples(engine, voice="Bo", seed=7)
+    assert len(ours) == len(whole)
+    assert np.abs(ours - whole).max() <= 1e-5 * np.abs(whole).max()
+
+
+def test_the_work_grows_with_the_length_alone(engine: XttsEngine) -> None:
+    decoder, speaker = engine._model.hifigan_decoder, engine._latents["Ana"][1]
+    seen: list[int] = []
+    hook = decoder.waveform_decoder.conv_pre.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape[-1]))
+    growing = GrowingDecoder(decoder, speaker, 1.0)
+    with torch.inference_mode():
+        for n in range(20, 401, 20):
+            growing.samples(torch.zeros(1, n, DIMENSION), final=n == 400)
+    hook.remove()
+    assert max(seen[1:-1]) - min(seen[1:-1]) <= 1  # frames aren't a whole number for each latent
 
 
 def test_seeds_voices_and_speed(engine: XttsEngine) -> None:
@@ -101,13 +151,8 @@ def test_more_tokens_than_the_model_takes(engine: XttsEngine) -> None:
 
 
 def test_cancelled_within_a_sentence(engine: XttsEngine) -> None:
-    asked: list[bool] = []
-
-    def cancelled() -> bool:
-        asked.append(True)
-        return len(asked) > 2
-
-    made = list(engine.synthesize(Utterance(TEXT * 2, "Ana", "en", streamed=True), cancelled))
+    made: list[Chunk] = []
+    made.extend(engine.synthesize(Utterance(TEXT * 2, "Ana", "en", streamed=True), lambda: bool(made)))
     assert [c.final for c in made] == [False]
 
 

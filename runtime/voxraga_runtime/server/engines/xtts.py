@@ -19,6 +19,7 @@ from TTS.tts.models import xtts as coqui
 from voxraga_runtime.common.errors import StartupError
 from voxraga_runtime.server.engines.base import Cancelled, Capabilities, Chunk, FloatArray, Utterance, Voice
 from voxraga_runtime.server.engines.bundle import Bundle
+from voxraga_runtime.server.engines.growing import GrowingDecoder
 from voxraga_runtime.server.engines.latents import KeptLatents
 from voxraga_runtime.store.references import Reference, find_references
 
@@ -27,7 +28,7 @@ logging.getLogger("TTS").setLevel(logging.ERROR)  # it logs the texts
 ARCHITECTURE = "xtts"
 REFERENCE_RATE = 22050  # Hz, of the recordings as the model hears them
 STREAMED_TOKENS = 20  # for a chunk, 0.9 s; coqui's default
-WHOLE_TOKENS = 100  # where nobody listens yet: each chunk decodes all before it once more
+WHOLE_TOKENS = 100  # where nobody listens yet
 HELD = 512  # samples kept back from each chunk, so that the last one has something to fade out
 NEEDS = {"zh": "pypinyin", "ja": "cutlet"}  # packages that read a language's script
 Latents = tuple[torch.Tensor, torch.Tensor]
@@ -158,51 +159,56 @@ class XttsEngine:
     def _speak(self, index: int, sentence: str, utterance: Utterance, cancelled: Cancelled) -> Iterator[Chunk]:
         """Chunks as the model makes them, the last HELD samples of each one later."""
         held: FloatArray = np.zeros(0, dtype=np.float32)
-        torch.manual_seed(utterance.seed + index)
+        torch.manual_seed(utterance.seed + index)  # nobody else draws in this process
         language = utterance.language or self.languages[0]
         for part in self._parts(sentence, language):
-            for samples in self._generate(part, language, utterance, index):
+            for samples in self._generate(part, language, utterance, cancelled):
                 if cancelled():
                     return
                 ready = np.concatenate([held, samples])
                 if len(ready) > HELD:
                     yield Chunk(ready[:-HELD], index, final=False)
                 held = ready[-HELD:]
-        if len(held):
+        if len(held) and not cancelled():
             yield Chunk(held, index)
 
-    def _generate(self, text: str, language: str, utterance: Utterance, index: int) -> Iterator[FloatArray]:
-        begun = False
-        try:
-            for samples in self._stream(text, language, utterance, index, utterance.speed):
-                begun = True
-                yield samples
-        except RuntimeError:
-            if begun or utterance.speed <= 1:
-                raise
-            # of a single token, 46 ms, nothing would be left: coqui fails on that, so it is said as it is
-            torch.manual_seed(utterance.seed + index)
-            yield from self._stream(text, language, utterance, index, 1.0)
-
-    def _stream(self, text: str, language: str, utterance: Utterance, index: int, speed: float) -> Iterator[FloatArray]:
+    @torch.inference_mode()
+    def _generate(self, text: str, language: str, utterance: Utterance, cancelled: Cancelled) -> Iterator[FloatArray]:
+        """As Xtts.inference_stream does, but for how the latents are decoded; ends early once nobody wants the rest."""
         latent, speaker = self._latents[utterance.voice]
-        config = self._model.config
-        pieces = self._model.inference_stream(
-            text,
-            language,
-            latent,
-            speaker,
-            stream_chunk_size=STREAMED_TOKENS if utterance.streamed else WHOLE_TOKENS,
-            temperature=config.temperature,
-            length_penalty=config.length_penalty,
-            repetition_penalty=config.repetition_penalty,
+        decoder = GrowingDecoder(self._model.hifigan_decoder, speaker.to(self._device), utterance.speed)
+        size = STREAMED_TOKENS if utterance.streamed else WHOLE_TOKENS
+        made: list[torch.Tensor] = []
+        for _token, fresh in self._tokens(text, language, latent):
+            if cancelled():
+                return
+            made.append(fresh)
+            if len(made) % size == 0:
+                yield _samples(decoder.samples(torch.cat(made)[None], final=False))
+        if made:
+            yield _samples(decoder.samples(torch.cat(made)[None], final=True))
+
+    def _tokens(self, text: str, language: str, latent: torch.Tensor) -> Any:
+        """Each audio token with its latent [1, channels], as they are generated."""
+        config, gpt = self._model.config, self._model.gpt
+        tokens = self._model.tokenizer.encode(text.strip().lower(), lang=language.split("-", maxsplit=1)[0])
+        inputs = gpt.compute_embeddings(
+            latent.to(self._device), torch.tensor([tokens], dtype=torch.int32, device=self._device)
+        )
+        return gpt.get_generator(
+            fake_inputs=inputs,
+            do_sample=True,
+            num_beams=1,
+            num_return_sequences=1,
+            output_attentions=False,
+            output_hidden_states=True,
+            return_dict_in_generate=True,
+            temperature=float(config.temperature),
+            length_penalty=float(config.length_penalty),
+            repetition_penalty=float(config.repetition_penalty),
             top_k=config.top_k,
             top_p=config.top_p,
-            speed=speed,
-            seed=(utterance.seed + index) % 2**32,  # its generator seeds torch by itself, with 0 unless told
         )
-        for piece in pieces:
-            yield np.ascontiguousarray(piece.float().cpu().numpy().reshape(-1), dtype=np.float32)
 
     def _parts(self, sentence: str, language: str) -> list[str]:
         """The sentence, halved at words until each part has fewer tokens than the model can take."""
@@ -215,3 +221,7 @@ class XttsEngine:
         else:
             halves = [sentence[: len(sentence) // 2], sentence[len(sentence) // 2 :]]
         return [part for half in halves for part in self._parts(half, language)]
+
+
+def _samples(made: torch.Tensor) -> FloatArray:
+    return np.ascontiguousarray(made.float().cpu().numpy(), dtype=np.float32)
