@@ -5,12 +5,15 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from tests.runtime.server.test_vits import LONG
+from voxraga_runtime.common.settings import load_settings
+from voxraga_runtime.server import main
 from voxraga_runtime.server.engines.ahead import FAR, Check, Cores, Work
 from voxraga_runtime.server.engines.base import Chunk, Utterance
 from voxraga_runtime.server.engines.coqui import CoquiEngine
@@ -208,6 +211,14 @@ def test_what_was_spoken_is_let_go(cores: Callable[[int], Cores]) -> None:
     seen = speak()
     gc.collect()
     assert seen() is None
+
+
+def test_the_engines_of_a_process_share_its_cores(vits_bundle: Path) -> None:
+    settings = load_settings(model_name="m", model_path=vits_bundle)
+    one, other = (main._engine(settings) for _ in range(2))
+    assert isinstance(one, CoquiEngine)
+    assert isinstance(other, CoquiEngine)
+    assert one._cores is other._cores
 
 
 def one_thread() -> None:

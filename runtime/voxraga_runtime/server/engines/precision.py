@@ -1,8 +1,8 @@
 """Which numbers a model computes with: float32, or half as many bits where model and device hold that.
 
-What holds, was judged by what comes out beside float32 (docs/bench.md): VITS's decoder, which is nearly all of its
-work; what goes before it decides how long each sound is and stays float32. Not in half precision: Griffin-Lim, whose
-phases are found in a hundred steps, and the models whose time it takes; XTTS and Whisper, which nobody has measured.
+What holds was judged by what comes out beside float32 (docs/bench.md): VITS's decoder, which is nearly all of its work;
+what goes before it decides how long each sound is and stays float32. Not in half precision: models whose time is
+Griffin-Lim's or a vocoder's of its own, XTTS and Whisper, which were not measured in it.
 """
 
 from typing import Literal
