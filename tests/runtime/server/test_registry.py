@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -307,11 +306,9 @@ async def test_a_folder_that_cannot_be_read_is_told_apart_from_a_deleted_model(s
 async def test_who_is_idle_is_unloaded(shelf: Shelf) -> None:
     shelf.add("a", "b")
     speaking = await shelf.registry.take("a", asyncio.Event())
-    began = time.time()
     await shelf.use("b")
     await until(lambda: shelf.loaded() == ["a", "narrator"])
     assert shelf.count("model_evictions_total", reason="idle") == 1
-    assert time.time() - began >= 0.05
     shelf.registry.give_back(speaking)
     await until(lambda: shelf.loaded() == ["narrator"])
 

@@ -256,6 +256,15 @@ def test_a_name_is_taken_until_it_is_replaced(api: Running, folder: Path) -> Non
     nothing_left(folder)
 
 
+@pytest.mark.usefixtures("quick")
+def test_a_licence_is_accepted_by_the_form(api: Running, folder: Path) -> None:
+    cloner = parts_of(bundles.good(model="xtts", languages=["en", "de"]))
+    answer = upload(api, cloner, accepted_licenses="Other, CPML")
+    assert (answer.status_code, answer.json()["license"], answer.json()["languages"]) == (201, "CPML", ["en", "de"])
+    api.client.delete("/models/mine")
+    nothing_left(folder)
+
+
 def test_of_two_at_once_one_wins(api: Running, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     both = threading.Barrier(2)  # neither is published before both have passed every check
     publish_one = uploading._publish
