@@ -9,6 +9,7 @@ import pytest
 from tests.runtime.server.engine import SECONDS_PER_CHARACTER, ToneEngine
 from tests.runtime.server.harness import Running, running
 from tests.speech.audio import measure, read, read_pcm
+from voxraga_runtime.server.requests import OPENAI_VOICES
 
 TEXT = "The official client speaks to this server, and hears the whole of it."
 SECONDS = len(TEXT) * SECONDS_PER_CHARACTER
@@ -49,6 +50,14 @@ def test_speed(client: openai.OpenAI) -> None:
     answer = client.audio.speech.create(model="tts-1", voice="nova", input=TEXT, response_format="wav", speed=2.0)
     audio, rate = read(answer.content)
     assert len(audio) / rate == pytest.approx(SECONDS / 2, rel=0.02)
+
+
+def test_every_name_of_theirs_is_a_voice_and_others_are_told(client: openai.OpenAI) -> None:
+    for voice in (*OPENAI_VOICES, {"id": "high"}):
+        answer = client.audio.speech.create(model="tts-1", voice=voice, input="Hi.", response_format="pcm")  # type: ignore[arg-type]
+        assert len(answer.content) > 1000
+    with pytest.raises(openai.BadRequestError, match="voice is 'nobody'; it must be one of low, high"):
+        client.audio.speech.create(model="tts-1", voice="nobody", input=TEXT)
 
 
 async def test_asynchronous_client(served: Running) -> None:
