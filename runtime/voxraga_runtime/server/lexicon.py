@@ -172,9 +172,14 @@ def _cut(sentence: str, found: Sequence[tuple[int, int, str]]) -> tuple[Piece, .
     starts = [m.start() for m in UNIT.finditer(sentence)]
     inside = {start for start in starts for begin, end, _ in found if begin < start < end}
     cuts = sorted({0, len(sentence)} | set(starts) - inside)
-    return tuple(
-        Piece(sentence[a:b], _respelled(sentence, a, b, [f for f in found if a <= f[0] < b])) for a, b in pairwise(cuts)
-    )
+    pieces: list[Piece] = []
+    for a, b in pairwise(cuts):
+        said = _respelled(sentence, a, b, [f for f in found if a <= f[0] < b])
+        before = spoken(pieces)
+        # a sign that begins a word by itself may be said by letters, which would join a mark before it ("A.東")
+        joined = len(words_of(before + said)) < len(words_of(before)) + len(words_of(said))
+        pieces.append(Piece(sentence[a:b], f" {said}" if joined else said))
+    return tuple(pieces)
 
 
 def _respelled(sentence: str, start: int, end: int, found: Sequence[tuple[int, int, str]]) -> str:

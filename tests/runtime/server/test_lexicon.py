@@ -84,6 +84,7 @@ def test_entries_that_cannot_be_said(entries: dict[str, str], phonemes: str, tol
         ({"SQL": "ess queue ell"}, "My SQL works", [("My", 0, 1), ("SQL", 1, 4), ("works", 4, 5)]),
         ({"World Health": "Who"}, "The World Health day", [("The", 0, 1), ("World", 1, 1.4545), ("Health", 1.4545, 2)]),
         ({"&": "and"}, "R&D & so", [("R&D", 0, 3), ("&", 3, 4), ("so", 4, 5)]),
+        ({"東": "toe kyo"}, "A.東", [("A", 0, 1), ("東", 1, 3)]),
         ({"東京": "toe kyo"}, "在東京。", [("在", 0, 1), ("東", 1, 2), ("京", 2, 3)]),
         ({"köln": "/kˈœln kˈœln/"}, "(Köln), ja", [("Köln", 0, 2), ("ja", 2, 3)]),
     ],

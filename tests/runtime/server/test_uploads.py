@@ -258,7 +258,8 @@ def test_a_name_is_taken_until_it_is_replaced(api: Running, folder: Path) -> Non
 
 @pytest.mark.usefixtures("quick")
 def test_a_licence_is_accepted_by_the_form(api: Running, folder: Path) -> None:
-    cloner = parts_of(bundles.good(model="xtts", languages=["en", "de"]))
+    speakers = {"speakers_xtts.pth": bundles.checkpoint({"Ana": {}})}
+    cloner = parts_of(bundles.good(model="xtts", languages=["en", "de"]) | speakers)
     answer = upload(api, cloner, accepted_licenses="Other, CPML")
     assert (answer.status_code, answer.json()["license"], answer.json()["languages"]) == (201, "CPML", ["en", "de"])
     api.client.delete("/models/mine")
