@@ -11,6 +11,7 @@ from voxraga_runtime.common.errors import StartupError
 
 PREFIX = "VOXRAGA_"
 SLOWEST, FASTEST = 0.5, 2.0
+GPU_BATCH = 16
 
 Origin = Annotated[str, Field(pattern=r"^https?://[^\s/*?#@]+$")]  # as browsers send it: no path, no wildcard
 Speed = Annotated[float, Field(ge=SLOWEST, le=FASTEST)]
@@ -62,6 +63,11 @@ class ServerSettings(BaseSettings):
     models_preload: list[str] = Field(default_factory=list, description="JSON: uploaded models to load at the start")
     models_idle_timeout: float = Field(0, ge=0, le=1e7, description="Unload what nobody used for so long; 0: never")
     termination_log: Path = Field(Path("/dev/termination-log"), description="Where a failed start says why")
+
+    @property
+    def batch(self) -> int:
+        """Requests decoded at once. On a CPU the cores are busy with one each: batches only pay on a GPU."""
+        return self.max_batch or (GPU_BATCH if self.device == "cuda" else 1)
 
 
 def load_settings(**overrides: Any) -> ServerSettings:

@@ -39,7 +39,6 @@ KEEP_ALIVE = 120  # seconds; longer than what proxies and connection pools of cl
 LINGER = (
     1.0  # seconds after SIGTERM in which a late request still gets an answer (503): endpoints are updated with a delay
 )
-GPU_BATCH = 16  # requests whose slices are decoded at once
 LAST_BYTES = 5  # seconds for responses that are made, but not yet sent
 
 
@@ -224,11 +223,9 @@ def _engine(settings: ServerSettings) -> "Engine | Transcriber":
         return ProcessEngine(make, count, functools.partial(_set_threads, threads))
     from voxraga_runtime.server.engines.coqui import CoquiEngine  # noqa: PLC0415 - slow
 
-    # on CPU the cores are busy with one request each: batches only pay on a GPU
-    batch = settings.max_batch or (GPU_BATCH if settings.device == "cuda" else 1)
     cores = _cores(worker_count(cpu_limit(), settings.cpu_threads), settings.cpu_threads)
-    threads = max(1, int(cpu_limit()))
-    return CoquiEngine(settings.model_path, settings.device, batch, threads, cores=cores, precision=settings.precision)
+    threads, batch, precision = max(1, int(cpu_limit())), settings.batch, settings.precision
+    return CoquiEngine(settings.model_path, settings.device, batch, threads, cores=cores, precision=precision)
 
 
 @functools.cache

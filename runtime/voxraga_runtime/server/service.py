@@ -27,7 +27,7 @@ from voxraga_runtime.server.relay import Parts, as_events, cancel_unless_done, c
 from voxraga_runtime.server.render import Rendered, Speech, render
 from voxraga_runtime.server.requests import Ask, Catalogue
 from voxraga_runtime.server.transcription import Listen, Transcription, Transcriptions
-from voxraga_runtime.server.workers import Job, Workers, cpu_limit, worker_count
+from voxraga_runtime.server.workers import Job, Workers, cpu_limit, slots
 from voxraga_runtime.store.uploads import Uploads
 
 log = structlog.get_logger()
@@ -72,7 +72,7 @@ class SpeechService:
         self._transcriptions: Transcriptions | None = None
         self._jobs: set[Job] = set()
         self._overseers: set[asyncio.Task[None]] = set()
-        count = settings.max_concurrency or worker_count(cpu_limit(), settings.cpu_threads)
+        count = slots(settings, cpu_limit())
         self.admission = Admission(count, settings.queue_depth, settings.queue_timeout)
         self._workers = Workers(count, setup_thread)
         metrics.queue_size.set_function(lambda: self.admission.waiting)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from voxraga_runtime.common.settings import ServerSettings
     from voxraga_runtime.server.engines.base import Word
 
 CGROUP = Path("/sys/fs/cgroup")
@@ -45,6 +46,13 @@ def _quota_v1(folder: Path) -> float | None:
 def worker_count(limit: float, threads: int) -> int:
     """How many workers of `threads` threads fill `limit` CPUs; a part of a CPU counts as one."""
     return max(1, math.ceil(limit) // threads)
+
+
+def slots(settings: "ServerSettings", limit: float) -> int:
+    """How many requests run at once under a limit of CPUs. On a GPU as many as a batch holds, or it never fills."""
+    return settings.max_concurrency or max(
+        worker_count(limit, settings.cpu_threads), settings.batch if settings.device == "cuda" else 1
+    )
 
 
 class Job:

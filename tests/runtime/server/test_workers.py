@@ -1,10 +1,12 @@
 """Workers sized from the container's CPU limit; jobs that hand bytes over."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from voxraga_runtime.server.workers import Job, Workers, cpu_limit, worker_count
+from voxraga_runtime.common.settings import ServerSettings
+from voxraga_runtime.server.workers import Job, Workers, cpu_limit, slots, worker_count
 
 
 @pytest.mark.parametrize(
@@ -30,6 +32,21 @@ def test_cpu_limit(files: dict[str, str], limit: float, tmp_path: Path, monkeypa
 @pytest.mark.parametrize(("limit", "threads", "count"), [(2, 1, 2), (1.5, 1, 2), (0.2, 1, 1), (8, 4, 2), (2, 4, 1)])
 def test_worker_count(limit: float, threads: int, count: int) -> None:
     assert worker_count(limit, threads) == count
+
+
+@pytest.mark.parametrize(
+    ("told", "count"),
+    [
+        ({}, 2),
+        ({"max_batch": 8}, 2),
+        ({"device": "cuda"}, 16),
+        ({"device": "cuda", "max_batch": 4}, 4),
+        ({"device": "cuda", "max_batch": 1}, 2),
+        ({"device": "cuda", "max_concurrency": 3}, 3),
+    ],
+)
+def test_slots_fill_the_cores_or_a_batch(told: dict[str, Any], count: int, tmp_path: Path) -> None:
+    assert slots(ServerSettings(model_name="m", model_path=tmp_path, **told), limit=2) == count
 
 
 async def test_job_hands_over_bytes_then_its_error() -> None:
