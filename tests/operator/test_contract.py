@@ -39,6 +39,7 @@ def test_the_server_reads_what_it_is_told(monkeypatch: pytest.MonkeyPatch) -> No
     assert read.cors_origins == ACCESS["cors"]
     assert (read.max_batch, read.wyoming_port) == (8, 10300)
     assert (read.max_audio_bytes, read.max_audio_seconds) == (25 << 20, 90)
+    assert read.response_cache_bytes == 256 << 20
     assert (read.device, str(read.api_keys_path)) == ("cuda", "/secrets/api-keys")
     assert SERVER.keys() <= {f"{PREFIX}{name.upper()}" for name in ServerSettings.model_fields}
 

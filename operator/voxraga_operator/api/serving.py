@@ -89,6 +89,15 @@ class Uploads(Part):
     """Size of one upload at most, such as "4Gi"."""
 
 
+class ResponseCache(Part):
+    """Answers that a pod keeps in memory, for requests that are equal in all that decides their audio."""
+
+    max_bytes: Annotated[Quantity, quantity_between("1Mi", "64Gi")] | None = None
+    """Encoded audio that is kept at most, such as "256Mi"; resources.limits.memory must have room for it. None is kept
+    where it is not given.
+    """
+
+
 class Serving(Part):
     """Limits and defaults of the server."""
 
@@ -138,6 +147,8 @@ class Serving(Part):
     """The models that a server has loaded."""
     uploads: Uploads = Uploads()
     """Models that users bring."""
+    response_cache: ResponseCache = ResponseCache()
+    """Answers that are kept in memory."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """How much the server logs. The text of requests is never logged."""
     drain_timeout: Annotated[GoDuration, Field(json_schema_extra=between("1s", "1h"))] = "30s"

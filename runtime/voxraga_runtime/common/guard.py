@@ -34,7 +34,7 @@ LISTINGS = re.compile(r"/(v1/)?models(/[^/]+)?|/v1/audio/(models|voices)|/openap
 UPLOAD = "/models/upload"
 PAGE = "/"  # it asks for a key itself
 READING = frozenset({"GET", "HEAD"})
-EXPOSED = ("X-Request-ID", "X-Sample-Rate", "Retry-After", "Content-Disposition")
+EXPOSED = ("X-Request-ID", "X-Sample-Rate", "X-Cache", "Retry-After", "Content-Disposition")
 LIMIT_HEADERS = tuple(f"x-ratelimit-{part}-requests" for part in ("limit", "remaining", "reset"))
 
 

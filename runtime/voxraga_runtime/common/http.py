@@ -49,6 +49,8 @@ class Observed:
             if kind in {"http.response.start", "websocket.http.response.start", "websocket.accept"}:
                 status = message.get("status", 101)
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+                if "cache" in scope["state"]:
+                    message["headers"].append((b"x-cache", scope["state"]["cache"].encode()))
                 if self._draining() and kind != "websocket.accept":
                     message["headers"].append((b"connection", b"close"))
             elif kind in {"http.response.body", "websocket.send"}:

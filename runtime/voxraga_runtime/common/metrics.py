@@ -51,6 +51,10 @@ class ServerMetrics:
         self.audio_seconds = Counter("voxraga_audio_seconds_total", "Audio made", registry=registry)
         self.characters = Counter("voxraga_characters_total", "Characters spoken", registry=registry)
         self.heard_seconds = Counter("voxraga_heard_seconds_total", "Audio transcribed", registry=registry)
+        self.cache_requests = Counter(
+            "voxraga_response_cache_requests_total", "Answers looked for in the cache", ["outcome"], registry=registry
+        )
+        self.cache_bytes = Gauge("voxraga_response_cache_bytes", "Encoded audio in the cache", registry=registry)
         self.load_seconds = Gauge(
             "voxraga_model_load_seconds", "Time that loading the model and warming up took", registry=registry
         )

@@ -44,6 +44,7 @@ class ServerSettings(BaseSettings):
     default_format: Literal["mp3", "opus", "aac", "flac", "wav", "pcm"] = "mp3"
     voice_aliases: dict[str, str] = Field(default_factory=dict, description="JSON: name a client uses → voice")
     lexicon: dict[str, str] = Field(default_factory=dict, description="JSON: word or phrase → respelling or /IPA/")
+    response_cache_bytes: int = Field(0, ge=0, le=1 << 40, description="Audio of answers kept in memory; 0: none is")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     drain_timeout: float = Field(30, ge=0, le=3600, description="How long running requests may take after SIGTERM")
     api_keys_path: Path | None = Field(None, description="Folder of a mounted Secret: a key a line; no keys if unset")

@@ -30,16 +30,16 @@ def resident(pid: int | None = None) -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def ceiling(wanted: int | None, own: int, root: Path = CGROUP) -> int | None:
+def ceiling(wanted: int | None, own: int, root: Path = CGROUP, *, cache: int = 0) -> int | None:
     """Bytes that the weights of all loaded models may have: as wanted, else what the container's limit leaves them.
 
     `own` are the bytes of the server's own model, already loaded: what the process has beside it (Python, torch) has to
-    fit too.
+    fit too, and the `cache` of answers once it is full.
     """
     most = limit(root)
     if wanted is not None or most is None:
         return wanted
-    return round(SHARE * most) - max(0, resident() - own)
+    return round(SHARE * most) - max(0, resident() - own) - cache
 
 
 def give_back() -> None:

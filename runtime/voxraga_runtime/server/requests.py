@@ -53,6 +53,7 @@ class Ask:
     lexicon: Mapping[str, str] | None = None
     timestamp_granularities: Sequence[str] | None = None
     format_field: str = field(default="response_format")
+    anew: bool = False  # its time is to be measured: made, whether or not the answer is in the cache
 
 
 class Catalogue:

@@ -16,6 +16,7 @@ from voxraga_runtime.common.errors import ClientGone, NotFound, SynthesisFailed,
 from voxraga_runtime.common.metrics import ServerMetrics
 from voxraga_runtime.common.settings import ServerSettings
 from voxraga_runtime.server.admission import Admission
+from voxraga_runtime.server.cache import Cache, Recording, Replay, key_of
 from voxraga_runtime.server.engines.base import Engine, FloatArray, Word
 from voxraga_runtime.server.engines.processes import ProcessEngine
 from voxraga_runtime.server.engines.transcribe import Transcriber
@@ -75,6 +76,8 @@ class SpeechService:
         count = slots(settings, cpu_limit())
         self.admission = Admission(count, settings.queue_depth, settings.queue_timeout)
         self._workers = Workers(count, setup_thread)
+        self._cache = Cache(settings.response_cache_bytes)
+        metrics.cache_bytes.set_function(lambda: self._cache.bytes)
         metrics.queue_size.set_function(lambda: self.admission.waiting)
         metrics.in_flight.set_function(lambda: self.admission.running)
 
@@ -213,13 +216,20 @@ class SpeechService:
     async def _begin(
         self, connection: Connection, ask: Ask, gone: asyncio.Event, words: list[Word] | None = None
     ) -> tuple[Speech, Job]:
-        """Find the model, check the request, wait for a slot. The model is kept until the worker has ended."""
+        """Find the model, check the request, wait for a slot. The model is kept until the worker has ended.
+
+        An answer of the cache waits for nothing.
+        """
         ask = self._named(ask)
         try:
             model = await self.models.take(ask.model, gone)
             try:
                 speech = model.catalogue.speech(ask)
-                return speech, await self._admit(connection, model, speech, gone, words)
+                key = key_of(model, speech) if self.settings.response_cache_bytes and not ask.anew else None
+                if key and (job := self._known(connection, key, words)):
+                    self.models.give_back(model)
+                    return speech, job
+                return speech, await self._admit(connection, model, speech, gone, words, key=key)
             except BaseException:
                 self.models.give_back(model)
                 raise
@@ -227,10 +237,28 @@ class SpeechService:
             connection.scope["state"]["client_gone"] = True
             raise
 
+    def _known(self, connection: Connection, key: bytes, words: list[Word] | None) -> Job | None:
+        """The answer, if it is in the cache. Nothing is counted as spoken then."""
+        answer = self._cache.find(key)
+        outcome = "miss" if answer is None else "hit"
+        connection.scope["state"]["cache"] = outcome  # X-Cache
+        self.metrics.cache_requests.labels(outcome).inc()
+        return None if answer is None else Replay(answer, words)
+
     async def _admit(
-        self, request: Connection, model: Model, speech: Speech, gone: asyncio.Event, words: list[Word] | None
+        self,
+        request: Connection,
+        model: Model,
+        speech: Speech,
+        gone: asyncio.Event,
+        words: list[Word] | None,
+        *,
+        key: bytes | None,
     ) -> Job:
-        """Wait for a slot and put the work on it; the slot is free again when the worker is, not when the client is."""
+        """Wait for a slot and put the work on it; the slot is free again when the worker is, not when the client is.
+
+        The answer is kept under `key`, if there is one.
+        """
         waited = time.perf_counter()
         lease = await self.admission.acquire(gone, model.lane, size=speech.characters)
         self.metrics.queue_wait.observe(time.perf_counter() - waited)
@@ -240,11 +268,16 @@ class SpeechService:
         measured: list[Rendered] = []
         gain = model.gains[speech.utterance.voice]
 
+        recording = Recording(self._cache, key, job, timestamps=speech.timestamps) if key else None
+
         def work(job: Job) -> None:
-            result = render(model.engine, speech, gain, job.put, job.cancelled, words=job.words)
+            put = recording.put if recording else job.put
+            result = render(model.engine, speech, gain, put, job.cancelled, words=job.words)
             measured.append(result)
             if not result.complete:  # nobody may take a part for the whole
                 raise Unavailable("the server stopped in mid-speech", code="draining", retry_after=1)
+            if recording:
+                recording.complete()
 
         future = self._workers.start(job, work)
         loop = asyncio.get_running_loop()

@@ -257,6 +257,12 @@ CEL: list[Pair] = [
         bad=_serving(maxAudioBytes=1000),
     ),
     Pair(
+        id="a cache's size",
+        rule="must be between 1Mi and 64Gi",
+        good=_serving(responseCache={"maxBytes": "1Mi"}),
+        bad=_serving(responseCache={"maxBytes": "1023Ki"}),
+    ),
+    Pair(
         id="a recording's length",
         rule="must be between 1s and 10h",
         good=_serving(maxAudioDuration="25m"),

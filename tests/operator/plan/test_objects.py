@@ -101,6 +101,7 @@ MORE: dict[str, Any] = {
     "lexicon": {"Łódź": "/wutɕ/", "kubectl": "cube control"},
     "models": {"maxLoaded": 3, "memory": "1.5Gi", "preload": ["anna", "bo"], "idleTimeout": "10m"},
     "uploads": {"enabled": True, "maxBytes": 1048577},
+    "responseCache": {"maxBytes": "256Mi"},
 }
 
 
@@ -147,6 +148,7 @@ def added(**spec: Any) -> dict[str, str]:
                 "MODELS_IDLE_TIMEOUT": "600",
                 "UPLOADS_PATH": "/uploads",
                 "UPLOADS_MAX_BYTES": "1048577",
+                "RESPONSE_CACHE_BYTES": "268435456",
             },
         ),
     ],
@@ -163,7 +165,7 @@ def test_a_variable_for_what_the_spec_says(spec: dict[str, Any], expected: dict[
         {"access": {"publicListings": True, "cors": []}},
         {"serving": {"wyoming": {"enabled": False, "port": 10301}}},
         {"serving": {"uploads": {"enabled": False, "maxBytes": "4Gi"}}},
-        {"serving": {"models": {"preload": []}, "batching": {}, "lexicon": {}}},
+        {"serving": {"models": {"preload": []}, "batching": {}, "lexicon": {}, "responseCache": {}}},
     ],
     ids=str,
 )

@@ -63,6 +63,7 @@ specs = st.fixed_dictionaries(
             wyoming=parts(enabled=st.booleans()),
             uploads=parts(enabled=st.booleans(), maxBytes=quantities),
             maxAudioBytes=quantities,
+            responseCache=parts(maxBytes=quantities),
         ),
         "access": parts(
             apiKeys=st.just({"secretName": "keys"}),

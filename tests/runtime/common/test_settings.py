@@ -41,6 +41,7 @@ def test_defaults_are_the_contract(environment: pytest.MonkeyPatch) -> None:
         "default_format": "mp3",
         "voice_aliases": {},
         "lexicon": {},
+        "response_cache_bytes": 0,
         "log_level": "info",
         "drain_timeout": 30,
         "api_keys_path": None,

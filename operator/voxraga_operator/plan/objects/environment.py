@@ -74,6 +74,7 @@ def _more(spec: VoiceModelSpec) -> dict[str, str | None]:
         # The kubelet takes $$ for $, and $(NAME) for a variable: words may hold either.
         "LEXICON": _json(serving.lexicon).replace("$", "$$") if serving.lexicon else None,
         "PRECISION": None if spec.precision == "float32" else spec.precision,
+        "RESPONSE_CACHE_BYTES": _bytes(serving.response_cache.max_bytes),
     }
 
 

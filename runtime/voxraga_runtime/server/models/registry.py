@@ -64,7 +64,8 @@ class Registry:
     def start(self, own: Model) -> None:
         """The own model speaks: others may come, the preloaded ones at once."""
         self.own = own
-        self._ceiling = memory.ceiling(self._settings.models_memory_bytes, own.memory)
+        cache = self._settings.response_cache_bytes
+        self._ceiling = memory.ceiling(self._settings.models_memory_bytes, own.memory, cache=cache)
         for name in self._settings.models_preload:
             self._spawn(self._preload(name))
 

@@ -87,6 +87,10 @@ AUDIO: dict[str, Any] = {
     "content": {form.content_type: _BINARY for form in FORMATS.values()},
     "headers": {
         "X-Sample-Rate": {"schema": {"type": "integer"}, "description": "Hz"},
+        "X-Cache": {
+            "schema": {"type": "string", "enum": ["hit", "miss"]},
+            "description": "Whether the answer was there already; only where answers are kept",
+        },
         "X-Request-ID": {"schema": {"type": "string"}},
     },
 }

@@ -113,7 +113,7 @@ async def compare(body: CompareBody, request: Request, service: Service) -> dict
     refused: VoxragaError | None = None
     async with leaving(request) as gone:
         for model in dict.fromkeys(body.models):
-            ask = Ask(body.text, "text", model=model, stream=False, format_field="format", **options)
+            ask = Ask(body.text, "text", model=model, stream=False, format_field="format", anew=True, **options)
             try:
                 results[model] = await _timed(service, request, ask, gone)
             except (InvalidRequest, ClientGone):
