@@ -267,7 +267,6 @@ class SpeechService:
         arrived = request.scope["state"].get("started", waited)
         measured: list[Rendered] = []
         gain = model.gains[speech.utterance.voice]
-
         recording = Recording(self._cache, key, job, timestamps=speech.timestamps) if key else None
 
         def work(job: Job) -> None:

@@ -23,10 +23,11 @@ def publish(
         return uploads.publish(name, bundle, content, replace=replace)
 
 
-def publish_bundle(uploads: Uploads, name: str, bundle: Path, info: ModelInfo = INFO) -> Path:
+def publish_bundle(uploads: Uploads, name: str, bundle: Path, info: ModelInfo = INFO, *, replace: bool = False) -> Path:
     """Publish a copy of a tiny model of `models`."""
     files = {path.relative_to(bundle / "files").as_posix(): path for path in (bundle / "files").rglob("*")}
-    return publish(uploads, name, {name: path.read_bytes() for name, path in files.items() if path.is_file()}, info)
+    content = {name: path.read_bytes() for name, path in files.items() if path.is_file()}
+    return publish(uploads, name, content, info, replace=replace)
 
 
 def archive_of(bundle: Path) -> bytes:

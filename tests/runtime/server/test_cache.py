@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from tests.runtime.server.brought import publish_bundle
 from tests.runtime.server.engine import ToneEngine
 from tests.runtime.server.harness import Running, running
+from tests.runtime.server.test_models import TWO
 from tests.runtime.server.test_stream import opened, say, until
 from tests.runtime.server.test_timestamps import WORDS, WordEngine
 from voxraga_runtime.common.encoding import FORMATS
@@ -23,6 +25,7 @@ from voxraga_runtime.server.models.model import Model, prepare
 from voxraga_runtime.server.render import Speech
 from voxraga_runtime.server.requests import Ask
 from voxraga_runtime.server.workers import Job
+from voxraga_runtime.store.uploads import Uploads
 
 TEXT = "One sentence of five words. And here comes another one."
 SPEECH = "/v1/audio/speech"
@@ -202,6 +205,17 @@ def test_the_same_over_the_websocket(api: Running) -> None:
     before = spoken(api)
     assert heard() == first
     assert spoken(api) == before
+
+
+def test_an_uploaded_model_that_is_replaced_speaks_anew(tmp_path: Path, speedy_bundle: Path) -> None:
+    uploads = Uploads(tmp_path / "uploads")
+    publish_bundle(uploads, "two", speedy_bundle, TWO)
+    body = {"input": "The door is closed.", "model": "two"}
+    settings = {"uploads_path": uploads.path, "uploads_without_keys": True, "response_cache_bytes": LIMIT}
+    with running(ToneEngine(), tmp_path, **settings) as server:
+        assert post(server, SPEECH, body, "miss") == post(server, SPEECH, body, "hit")
+        publish_bundle(uploads, "two", speedy_bundle, TWO, replace=True)
+        post(server, SPEECH, body, "miss")
 
 
 def test_compare_measures_what_it_makes(api: Running) -> None:

@@ -231,6 +231,8 @@ def test_the_ceiling_is_what_the_container_leaves(tmp_path: Path) -> None:
     found = memory.ceiling(None, 0, tmp_path)
     assert found is not None
     assert found == pytest.approx((80 << 30) - memory.resident(), abs=64 << 20)
+    with_cache = memory.ceiling(None, 0, tmp_path, cache=10 << 30)
+    assert with_cache == pytest.approx(found - (10 << 30), abs=64 << 20)
     assert memory.ceiling(None, 0, tmp_path / "none") is None
 
 
