@@ -102,8 +102,10 @@ class Client:
             return self._failed(f"no byte for {SILENCE:.0f} s")
         except http.client.IncompleteRead:
             return self._failed("the answer was cut off")
-        except (OSError, http.client.HTTPException) as error:
-            return self._failed(str(getattr(error, "strerror", None) or error or type(error).__name__))
+        except OSError as error:
+            return self._failed(error.strerror or str(error) or type(error).__name__)
+        except http.client.HTTPException as error:
+            return self._failed(f"no proper HTTP answer: {error!r}")
 
     def close(self) -> None:
         self._connection.close()
@@ -130,6 +132,7 @@ class Client:
             if heard.begun and not first:
                 first = time.monotonic() - begun
         whole = time.monotonic() - begun
+        response.close()  # the connection is for the next request; read1 leaves that open in Python 3.11
         if response.length:  # of a Content-Length; read1 does not look at it
             return self._failed("the answer was cut off")
         if not heard.begun:

@@ -72,7 +72,7 @@ def _row(name: str, values: Spread | None) -> str:
 
 
 def _aims(figures: Figures) -> list[str]:
-    return [f"{'target':24}{'wanted':16}{'measured':12}", *(_aim(aim) for aim in figures.aims)]
+    return [f"{'target':24}{'wanted':16}measured", *(_aim(aim) for aim in figures.aims)]
 
 
 def _aim(aim: Aim) -> str:
