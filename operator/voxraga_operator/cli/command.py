@@ -1,4 +1,4 @@
-"""The command line of `voxraga`: serve a VoiceModel on this machine, or print what a cluster would get for it."""
+"""The command line of `voxraga`: serve a VoiceModel on this machine, print a cluster's objects, measure a server."""
 
 import argparse
 import os
@@ -11,6 +11,7 @@ import yaml
 
 from voxraga_operator import settings as operator_settings
 from voxraga_operator.cli import address, document, schema
+from voxraga_operator.cli.bench import command as bench
 from voxraga_operator.cli.containers import Folders
 from voxraga_operator.cli.failure import Failure
 from voxraga_operator.cli.left_out import left_out
@@ -24,7 +25,7 @@ _LAST_PORT = 65535
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code: 0, 1 where starting again may help, 2 where somebody has to act."""
     options = _parser().parse_args(arguments)
-    commands = {"serve": _serve, "plan": _plan}
+    commands = {"serve": _serve, "plan": _plan, "bench": _bench}
     try:
         return commands[options.command](options)
     except Failure as failure:
@@ -52,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
 
     planning = commands.add_parser("plan", help="print the objects that a cluster would get for a VoiceModel")
     _add_file(planning)
+    bench.add_parser(commands)
     return parser
 
 
@@ -122,6 +124,10 @@ def _plan(options: argparse.Namespace) -> int:
     # The same parts stand in several places; written out each time, since kubectl and people read it.
     sys.stdout.write(yaml.dump_all(made.objects, Dumper=_Plain, sort_keys=False, width=120, allow_unicode=True))
     return 0
+
+
+def _bench(options: argparse.Namespace) -> int:
+    return bench.run(options, say)
 
 
 class _Plain(yaml.SafeDumper):
