@@ -87,6 +87,7 @@ class Client:
         parts = urlsplit(target.url)
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self._path = parts.path
+        self._aborted = False
         self._connection = kind(parts.hostname or "", parts.port, timeout=SILENCE)
         self._headers = {"Content-Type": "application/json", "User-Agent": "voxraga-bench"}
         if target.key:
@@ -111,7 +112,8 @@ class Client:
         self._connection.close()
 
     def abort(self) -> None:
-        """From another thread: an answer under way ends."""
+        """From another thread: an answer under way ends, and is not asked for again."""
+        self._aborted = True
         sock = self._connection.sock
         if sock is not None:
             with contextlib.suppress(OSError):
@@ -147,7 +149,7 @@ class Client:
             return self._connection.getresponse()
         except (ConnectionResetError, BrokenPipeError):  # RemoteDisconnected is one
             self.close()
-            if not kept:
+            if not kept or self._aborted:
                 raise
         self._connection.request("POST", self._path, body.encode(), self._headers)
         return self._connection.getresponse()

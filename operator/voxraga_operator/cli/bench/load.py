@@ -12,6 +12,7 @@ LONGEST_WAIT = 10.0
 AFTER_ERROR = 1.0
 """Seconds of rest after an error: a server that is gone gives thousands of them a second."""
 _LEAVING = 2.0
+"""Seconds for the callers to end after Ctrl-C; who connects just then is left behind."""
 
 
 class Load:
@@ -46,9 +47,10 @@ class Load:
                 thread.join()
         except KeyboardInterrupt:
             self._interrupt()
-        for thread in threads:
-            if thread.ident is not None:
-                thread.join(_LEAVING)
+            leaving = time.monotonic() + _LEAVING
+            for thread in threads:
+                if thread.ident is not None:
+                    thread.join(max(0.0, leaving - time.monotonic()))
         if self._failure:
             raise self._failure
         return self._outcomes, self._last - self._begun

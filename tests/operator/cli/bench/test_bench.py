@@ -211,6 +211,7 @@ def test_ctrl_c_prints_what_was_measured_until_then() -> None:
     assert err == "voxraga: interrupted: what was measured until then\n"
     figures = json.loads(out)["figures"]
     assert (figures["requests"], figures["spoken"], figures["errors"]) == (4, 4, {})
+    assert len(server.asked) == 6
 
 
 @pytest.mark.parametrize(
