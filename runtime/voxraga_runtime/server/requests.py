@@ -143,8 +143,10 @@ class Catalogue:
         return found or _refuse("voice", name, f"one of {_list(self.voices)}")
 
     def describe(self, name: str) -> dict[str, Any]:
-        """A voice as the listings show it; of an alias, the voice that it means."""
-        return asdict(self._voices[self.voice(name)])
+        """A voice as the listings show it; of an alias, the voice that it means. Language: the only one it speaks."""
+        voice = self._voices[self.voice(name)]
+        only = self.languages[0] if len(self.languages) == 1 else None
+        return {**asdict(voice), "language": voice.language or only}
 
     def language(self, name: str | None) -> str:
         """The engine's own name for it."""

@@ -56,6 +56,14 @@ def test_languages_match_by_their_primary_tag(given: str | None, found: str) -> 
     assert catalogue().language(given) == found
 
 
+@pytest.mark.parametrize(("languages", "told"), [(("en-us",), "en"), (("en", "de"), None)])
+def test_a_voice_has_the_language_of_a_model_that_has_one(languages: tuple[str, ...], told: str | None) -> None:
+    engine = ToneEngine()
+    engine.languages = languages  # type: ignore[assignment]
+    made = Catalogue(load_settings(model_name="narrator", model_path=Path("/store/models/x")), engine)
+    assert made.describe("low") == {"id": "low", "language": told, "origin": "model", "license": ""}
+
+
 def test_a_lexicon_changes_what_is_said_and_keeps_what_was_written() -> None:
     made = catalogue(lexicon={"SQL": "sequel"})
     speech = made.speech(Ask("I use SQL. And you?", "input", lexicon={"you": "ewe"}))

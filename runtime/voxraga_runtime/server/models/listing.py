@@ -9,9 +9,6 @@ from voxraga_runtime.server.models.stored import Stored
 from voxraga_runtime.server.service import SpeechService
 from voxraga_runtime.store.voices import DEFAULT_VOICE
 
-UNKNOWN: dict[str, Any] = {"language": None, "origin": "model", "license": ""}
-"""What is said of a voice before its model is loaded."""
-
 
 async def stored(service: SpeechService) -> list[Stored]:
     """Every model of this server, its own first."""
@@ -72,6 +69,12 @@ async def voices(service: SpeechService) -> list[dict[str, Any]]:
         model = service.models.loaded(one)
         for voice in one.info.voices or [DEFAULT_VOICE]:
             name = f"{one.name}/{voice}"
-            known = model.catalogue.describe(voice) if model else UNKNOWN
+            known = model.catalogue.describe(voice) if model else _by_manifest(one)
             listed.append({**known, "id": name, "name": name, "model": one.name})
     return listed
+
+
+def _by_manifest(one: Stored) -> dict[str, Any]:
+    """What is said of a voice before its model is loaded."""
+    languages = one.info.languages
+    return {"language": languages[0] if len(languages) == 1 else None, "origin": "model", "license": ""}
