@@ -1,6 +1,5 @@
 """Statistics of trials and the table they end in; nothing here measures anything."""
 
-import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -38,12 +37,6 @@ class Row:
     inverse: bool = False  # the ratio is theirs / ours: how many times shorter
     ours: list[float] = field(default_factory=list)
     theirs: list[float] = field(default_factory=list)
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest value that at least `share` of the values do not exceed (nearest rank)."""
-    ordered = sorted(values)
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
 def stall(arrivals: Sequence[tuple[float, float]]) -> float:

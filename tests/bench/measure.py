@@ -11,9 +11,10 @@ from typing import Any
 
 from tests.bench import figures
 from tests.bench.bare import Bare
-from tests.bench.figures import Row, percentile, stall
+from tests.bench.figures import Row, stall
 from tests.bench.servers import Answer, Ours, Server, Theirs, ask, leave, resident
 from tests.bench.texts import LONG, SENTENCES, TEN, load, spoken
+from voxraga_operator.cli.bench.figures import percentile
 
 LEAVES_AFTER = 0.5  # seconds
 LISTS = ("limit", "near", "words", "gaps", "busy")

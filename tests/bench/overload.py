@@ -17,8 +17,8 @@ from pathlib import Path
 
 from tests.bench import machine
 from tests.bench.crowd import OK, REFUSED, Seen, ask, crowd, speech
-from tests.bench.figures import percentile
 from tests.bench.servers import BenchError, Ours, alive, running
+from voxraga_operator.cli.bench.figures import percentile
 from voxraga_runtime.store.sources.local import voices
 
 SAMPLE_EVERY = 2.0  # seconds

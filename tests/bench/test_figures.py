@@ -1,6 +1,7 @@
 """The bench's statistics and its table."""
 
-from tests.bench.figures import MILLISECONDS, NOTHING, SPEED, Row, percentile, ratio, stall, summary, table
+from tests.bench.figures import MILLISECONDS, NOTHING, SPEED, Row, ratio, stall, summary, table
+from voxraga_operator.cli.bench.figures import percentile
 
 
 def test_percentiles_are_values_that_were_measured() -> None:

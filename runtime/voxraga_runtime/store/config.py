@@ -125,7 +125,7 @@ def sanitize(config: dict[str, Any], folder: Path, label: str) -> dict[str, Any]
     Raises StoreError: UnsafeModel naming the key, InvalidModel for a file that is needed and missing.
     """
     _check_names(config, label)
-    switches = {name for name in _true_keys(config) if name.startswith(("use_", "signal_"))}
+    switches = {name for name in true_keys(config) if name.startswith(("use_", "signal_"))}
     if not _has_false(config, "signal_norm"):
         switches.add("signal_norm")  # on unless switched off
     if config.get("speakers"):
@@ -175,7 +175,8 @@ def walk(value: object, where: str = "") -> Iterator[tuple[str, Any, str]]:
             yield from walk(item, f"{where}[{index}]")
 
 
-def _true_keys(config: dict[str, Any]) -> set[str]:
+def true_keys(config: dict[str, Any]) -> set[str]:
+    """What is switched on, in any section."""
     return {key for key, value, _ in walk(config) if value is True}
 
 

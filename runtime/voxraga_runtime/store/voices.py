@@ -82,7 +82,7 @@ def languages(folder: Path, config: dict[str, Any]) -> list[str]:
 
 def clones(config: dict[str, Any], architecture: str) -> bool:
     """Whether a model speaks as recordings too: XTTS, and what speaks by d-vectors with the encoder that makes them."""
-    by_vectors = "use_d_vector_file" in _switches(config)
+    by_vectors = "use_d_vector_file" in configs.true_keys(config)
     return architecture == "xtts" or (by_vectors and bool(configs.files_of(config, "speaker_encoder_model_path")))
 
 
@@ -92,15 +92,11 @@ def voices(folder: Path, config: dict[str, Any], architecture: str) -> list[str]
     return list(dict.fromkeys([*_own(folder, config, architecture), *(path.name for path in recorded)]))
 
 
-def _switches(config: dict[str, Any]) -> set[str]:
-    return {key for key, value, _ in configs.walk(config) if value is True}
-
-
 def _own(folder: Path, config: dict[str, Any], architecture: str) -> list[str]:
     """From where coqui-tts would take them."""
     if architecture == "xtts":
         return list(_names(folder / XTTS_SPEAKERS)) if (folder / XTTS_SPEAKERS).is_file() else []
-    switches = _switches(config)
+    switches = configs.true_keys(config)
     if "use_speaker_embedding" in switches:
         listed = config.get("speakers")
         if isinstance(listed, list) and listed:

@@ -92,7 +92,7 @@ def test_the_unit_stops_as_the_command_has_to_be_stopped() -> None:
     assert settings["RestartPreventExitStatus"] == [str(GIVE_UP)]
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze: install the package systemd")
 def test_systemd_understands_the_unit(tmp_path: Path) -> None:
     copy = tmp_path / UNIT.name
     copy.write_text(UNIT.read_text().replace("/opt/voxraga/bin/voxraga", "/bin/true"))

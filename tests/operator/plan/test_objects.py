@@ -111,32 +111,26 @@ def added(**spec: Any) -> dict[str, str]:
     return {name: value for name, value in env(server_spec(**spec)).items() if plain.get(name) != value}
 
 
+GUARDED = {  # what ACCESS becomes
+    "API_KEYS_PATH": "/secrets/api-keys",
+    "PUBLIC_LISTINGS": "false",
+    "CORS_ORIGINS": '["https://app.example.com"]',
+    "ALLOWED_CIDRS": '["10.0.0.0/8", "2001:db8::/32"]',
+    "TRUSTED_PROXIES": '["10.1.0.0/16"]',
+    "RATE_LIMIT_PER_MINUTE": "60",
+    "RATE_LIMIT_BURST": "20",
+}
+
+
 @pytest.mark.parametrize(
     ("spec", "expected"),
     [
         ({"precision": "bfloat16"}, {"PRECISION": "bfloat16"}),
-        (
-            {"access": ACCESS},
-            {
-                "API_KEYS_PATH": "/secrets/api-keys",
-                "PUBLIC_LISTINGS": "false",
-                "CORS_ORIGINS": '["https://app.example.com"]',
-                "ALLOWED_CIDRS": '["10.0.0.0/8", "2001:db8::/32"]',
-                "TRUSTED_PROXIES": '["10.1.0.0/16"]',
-                "RATE_LIMIT_PER_MINUTE": "60",
-                "RATE_LIMIT_BURST": "20",
-            },
-        ),
+        ({"access": ACCESS}, GUARDED),
         (
             {"access": ACCESS, "serving": MORE},
             {
-                "API_KEYS_PATH": "/secrets/api-keys",
-                "PUBLIC_LISTINGS": "false",
-                "CORS_ORIGINS": '["https://app.example.com"]',
-                "ALLOWED_CIDRS": '["10.0.0.0/8", "2001:db8::/32"]',
-                "TRUSTED_PROXIES": '["10.1.0.0/16"]',
-                "RATE_LIMIT_PER_MINUTE": "60",
-                "RATE_LIMIT_BURST": "20",
+                **GUARDED,
                 "MAX_BATCH": "8",
                 "WYOMING_PORT": "10300",
                 "MAX_AUDIO_BYTES": "26214400",

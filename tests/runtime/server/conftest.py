@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import structlog
+import torch
 
 from tests.runtime.server import models
 from tests.runtime.server.engine import ToneEngine
@@ -28,6 +29,15 @@ def default_logs() -> Iterator[None]:
     yield
     structlog.reset_defaults()
     logging.root.handlers[:], logging.root.level = handlers, level
+
+
+@pytest.fixture(scope="module")
+def few_threads() -> Iterator[None]:
+    """One thread in torch's operations, as a worker has: for modules that compute in the test's own thread, too."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

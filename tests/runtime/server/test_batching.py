@@ -17,6 +17,8 @@ from voxraga_runtime.server.engines.base import Utterance
 from voxraga_runtime.server.engines.batching import Batcher
 from voxraga_runtime.server.engines.coqui import CoquiEngine
 
+pytestmark = pytest.mark.usefixtures("few_threads")
+
 DELAY = 0.2
 
 
@@ -105,14 +107,6 @@ def test_closed(doubler: Doubler) -> None:
     batcher.close()
     with pytest.raises(RuntimeError, match="closed"):
         batcher.do(0, 1)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def few_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("noise", [True, False])

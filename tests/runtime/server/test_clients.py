@@ -13,7 +13,6 @@ import httpx
 import numpy as np
 import openai
 import pytest
-import torch
 from wyoming.client import AsyncTcpClient
 from wyoming.tts import Synthesize, SynthesizeVoice
 
@@ -26,6 +25,8 @@ from voxraga_runtime.server.engines.base import Utterance
 from voxraga_runtime.server.engines.coqui import CoquiEngine
 from voxraga_runtime.server.render import PAUSE_SECONDS
 from voxraga_runtime.store.sources.local import voices
+
+pytestmark = pytest.mark.usefixtures("few_threads")
 
 FORMATS = ("mp3", "opus", "aac", "flac", "wav", "pcm")
 SAID = ("Kick the ball straight and follow through.", "Rice is often served in round bowls.")
@@ -52,14 +53,6 @@ class Served:
         assert measures.clipped == 0
         assert measures.longest_gap < 0.6
         assert named(samples, found, [TEXT, *OTHERS]) == TEXT
-
-
-@pytest.fixture(scope="module", autouse=True)
-def few_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

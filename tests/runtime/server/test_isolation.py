@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-import torch
 
 from tests.runtime.server import models
 from tests.runtime.server.callers import REFUSALS, WAYS, Call, heard, leave, same
@@ -26,6 +25,8 @@ from voxraga_runtime.server.engines.base import Engine
 from voxraga_runtime.server.engines.coqui import CoquiEngine
 from voxraga_runtime.server.engines.processes import ProcessEngine
 from voxraga_runtime.store.sources.local import voices
+
+pytestmark = pytest.mark.usefixtures("few_threads")
 
 CLIENTS = 16
 PATIENCE = 600  # seconds in the queue: on a busy machine, too, nobody is to be refused
@@ -49,14 +50,6 @@ class Served:
     voices: tuple[str, ...]
     formats: tuple[str, ...] = FORMATS
     tolerance: float = 0.0
-
-
-@pytest.fixture(scope="module", autouse=True)
-def few_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def calls(served: Served, count: int) -> list[Call]:

@@ -50,6 +50,16 @@ def opened(chromium: Browser, server: Running) -> None:
     chromium.wait("document.querySelectorAll('#voice option').length === 2")
 
 
+def half_spoken(chromium: Browser, tones: ToneEngine, server: Running) -> None:
+    """The first sentence plays, the second one isn't begun."""
+    opened(chromium, server)
+    tones.gated_from = 1
+    tones.gate.clear()
+    chromium.type("#text", "This sentence is made at once, and it is long. This one waits.")
+    chromium.click("#speak")
+    chromium.wait(PLAYS)
+
+
 @pytest.mark.browser
 def test_somebody_listens(chromium: Browser, server: Running) -> None:
     opened(chromium, server)
@@ -80,12 +90,7 @@ def test_somebody_listens(chromium: Browser, server: Running) -> None:
 @pytest.mark.browser
 def test_it_is_heard_while_it_is_made(chromium: Browser, tones: ToneEngine, server: Running) -> None:
     """The second sentence isn't begun before the first one plays."""
-    opened(chromium, server)
-    tones.gated_from = 1
-    tones.gate.clear()
-    chromium.type("#text", "This sentence is made at once, and it is long. This one waits.")
-    chromium.click("#speak")
-    chromium.wait(PLAYS)
+    half_spoken(chromium, tones, server)
     assert (chromium.text("#total"), tones.spoken) == ("–", 3)  # with the warm-up's two
     assert drawn(chromium) > 0.5
     assert chromium.run("return document.getElementById('stop').disabled") is False
@@ -95,12 +100,7 @@ def test_it_is_heard_while_it_is_made(chromium: Browser, tones: ToneEngine, serv
 
 @pytest.mark.browser
 def test_stop_means_at_once(chromium: Browser, tones: ToneEngine, server: Running) -> None:
-    opened(chromium, server)
-    tones.gated_from = 1
-    tones.gate.clear()
-    chromium.type("#text", "This sentence is made at once, and it is long. This one waits.")
-    chromium.click("#speak")
-    chromium.wait(PLAYS)
+    half_spoken(chromium, tones, server)
     chromium.click("#stop")
     chromium.wait("live.context.state === 'closed' && !document.getElementById('speak').disabled")
     server.wait_health(in_flight=0)

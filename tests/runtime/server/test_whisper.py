@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -33,17 +33,11 @@ from voxraga_runtime.server.engines.whisper import WhisperEngine
 from voxraga_runtime.server.service import SpeechService
 from voxraga_runtime.server.transcription import Listen
 
+pytestmark = pytest.mark.usefixtures("few_threads")
+
 
 def audio(seconds: float, seed: int = 0) -> np.ndarray:
     return (np.random.default_rng(seed).standard_normal(round(seconds * 16000)) * 0.1).astype(np.float32)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def few_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """XTTS by the real loading code: voices, languages, streams, limits, and recordings that become voices."""
 
 import shutil
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,15 +19,9 @@ from voxraga_runtime.server.engines.growing import GrowingDecoder
 from voxraga_runtime.server.engines.processes import ProcessEngine
 from voxraga_runtime.server.engines.xtts import XttsEngine
 
+pytestmark = pytest.mark.usefixtures("few_threads")
+
 TEXT = ("Hello there, my friend.",)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def few_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
