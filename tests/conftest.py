@@ -2,12 +2,33 @@
 
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from tests.cluster import controlplane as controlplane_tier
 from tests.cluster import node as node_tier
 from tests.cluster import paths, prerequisites
 from tests.cluster.layout import Layout
+
+# How long an example takes is the machine's business: what is fast is told by tests/bench.
+hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("untimed")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What one process of `make test` runs: all of the node's tests, all of the control plane's, else a module.
+
+    The two tiers come first, the longest of them at the head: they wait more than they compute.
+    """
+    tiers = ("node", "controlplane")
+
+    def tier(item: pytest.Item) -> int:
+        return next((number for number, name in enumerate(tiers) if item.get_closest_marker(name)), len(tiers))
+
+    for item in items:
+        name = [*tiers, item.location[0]][tier(item)]
+        item.add_marker(pytest.mark.xdist_group(name))
+    items.sort(key=tier)
 
 
 @pytest.fixture(scope="session")

@@ -16,8 +16,8 @@ from typing import Protocol
 
 import numpy as np
 
+from tests import ports
 from tests.bench.texts import spoken
-from tests.cluster import ports
 
 PATIENCE = 180  # seconds; until a server is ready, and for one answer
 PIECE = 1 << 16

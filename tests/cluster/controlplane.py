@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster import apiserver, binaries, ports, processes
+from tests import ports
+from tests.cluster import apiserver, binaries, processes
 from tests.cluster.apiserver import Client, Plane
 from tests.cluster.kubectl import Kubectl
 from tests.cluster.pki import Pki

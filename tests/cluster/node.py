@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests import ports
 from tests.cluster import (
     apiserver,
     binaries,
@@ -21,7 +22,6 @@ from tests.cluster import (
     containerd,
     node_config,
     paths,
-    ports,
     prerequisites,
     processes,
     registry,

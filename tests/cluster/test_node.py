@@ -32,7 +32,7 @@ def web(node: tier.Cluster) -> Iterator[tier.Cluster]:
 @pytest.mark.node
 def test_restricted_pods_serve_behind_a_service_on_a_bound_volume(web: tier.Cluster) -> None:
     in_namespace = ("-n", NAMESPACE)
-    web.kubectl(*in_namespace, "rollout", "status", "deployment/web", "--timeout=60s")
+    web.kubectl(*in_namespace, "rollout", "status", "deployment/web", "--timeout=300s")
     assert web.kubectl(*in_namespace, "get", "pvc", "store", "-o", "jsonpath={.status.phase}") == "Bound"
     # By name: DNS, the Service's rules and the pods' network all take part. (Not with -T: Debian's busybox crashes.)
     inside = (*in_namespace, "exec", "deploy/web", "--")

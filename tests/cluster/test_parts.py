@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster import binaries, engines, images, ociimage, ports, prerequisites, processes, providers, relay
+from tests import ports
+from tests.cluster import binaries, engines, images, ociimage, prerequisites, processes, providers, relay
 from tests.cluster.binaries import Module
 from tests.cluster.ociimage import Image
 from tests.cluster.processes import Process, Table

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from tests.cluster import ports
+from tests import ports
 from tests.cluster.controlplane import ControlPlane
 from voxraga_operator.cluster import Cluster
 

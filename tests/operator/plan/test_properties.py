@@ -78,7 +78,7 @@ specs = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(specs, specs, st.booleans())
 def test_any_valid_spec_is_planned_and_comes_to_rest(
     first: dict[str, Any], second: dict[str, Any], fails: bool

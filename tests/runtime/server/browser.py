@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from tests.runtime.server.harness import free_port
+from tests import ports
 
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the key of an element's id, fixed by the protocol
 ARGUMENTS = (
@@ -96,7 +96,7 @@ class Browser:
 @contextlib.contextmanager
 def browser(folder: Path) -> Iterator[Browser]:
     """A fresh browser, its profile and log in `folder`; gone at the end."""
-    port = free_port()
+    port = ports.free(1)[0]
     profile = folder / "profile"
     environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "XDG_RUNTIME_DIR": str(folder)}
     with (folder / "driver.log").open("wb") as log:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,16 +10,12 @@ from typing import Any
 
 import httpx
 
+from tests import ports
 from voxraga_runtime.common.settings import ServerSettings, load_settings
 from voxraga_runtime.server.engines.base import Engine
 from voxraga_runtime.server.main import serve
 
 PATIENCE = 60  # seconds; the first import of torch on a busy machine
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 class Running:
@@ -77,7 +72,7 @@ class Running:
 def running(engine: Engine | Callable[[], Engine], path: Path, **settings: Any) -> Iterator[Running]:
     """Serve an engine until the end of the block."""
     values: dict[str, Any] = {"model_name": "narrator", "model_path": path, "drain_timeout": 5, **settings}
-    made = load_settings(host="127.0.0.1", port=free_port(), **values)
+    made = load_settings(host="127.0.0.1", port=ports.free(1)[0], **values)
     server = Running(made, engine if callable(engine) else lambda: engine)
     server.thread.start()
     try:

@@ -216,7 +216,7 @@ def test_small_answers_do_not_wait_for_acknowledgements(api: Running) -> None:
         began = time.perf_counter()
         assert api.client.post("/v1/audio/speech", json={"input": "?"}).status_code == 400
         seconds.append(time.perf_counter() - began)
-    assert sorted(seconds)[7] < 0.03  # Nagle's algorithm and delayed acknowledgements made it 44 ms
+    assert min(seconds[5:]) < 0.03  # Nagle's algorithm and delayed acknowledgements made each 44 ms
 
 
 def test_unknown_fields_and_instructions_are_ignored(api: Running) -> None:

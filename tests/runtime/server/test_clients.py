@@ -16,7 +16,8 @@ import pytest
 from wyoming.client import AsyncTcpClient
 from wyoming.tts import Synthesize, SynthesizeVoice
 
-from tests.runtime.server.harness import Running, free_port, running
+from tests import ports
+from tests.runtime.server.harness import Running, running
 from tests.runtime.server.test_wyoming import until
 from tests.speech.audio import Mono, measure, read, read_pcm
 from tests.speech.judge import named
@@ -57,7 +58,7 @@ class Served:
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[Served]:
-    engine, port = CoquiEngine(voices() / "demo"), free_port()
+    engine, port = CoquiEngine(voices() / "demo"), ports.free(1)[0]
     with running(engine, voices() / "demo", wyoming_port=port) as server:
         seconds = {}
         for voice in engine.voices():

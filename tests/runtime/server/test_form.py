@@ -28,7 +28,7 @@ async def pieces(body: bytes, size: int) -> AsyncIterator[bytes]:
 
 
 @given(size=st.integers(1, len(BODY)))
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_cut_up_in_any_way(tmp_path_factory: pytest.TempPathFactory, size: int) -> None:
     folder = tmp_path_factory.mktemp("form")
     found = asyncio.run(receive(pieces(BODY, size), KIND, folder, 10_000))

@@ -1,8 +1,9 @@
 """Several models in one server: every way in finds them, none hears another's audio, and memory comes back."""
 
-import asyncio
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,18 +15,14 @@ from wyoming.client import AsyncTcpClient
 from wyoming.info import Describe, Info
 from wyoming.tts import Synthesize, SynthesizeVoice
 
+from tests import ports
 from tests.runtime.server import models
 from tests.runtime.server.brought import INFO, publish_bundle
 from tests.runtime.server.engine import ToneEngine
-from tests.runtime.server.harness import Running, free_port, running
+from tests.runtime.server.harness import Running, running
 from tests.runtime.server.test_transcripts import Ears
-from voxraga_runtime.common.metrics import ServerMetrics
-from voxraga_runtime.common.settings import load_settings
 from voxraga_runtime.server import memory
 from voxraga_runtime.server.engines.coqui import CoquiEngine
-from voxraga_runtime.server.models import stored as stores
-from voxraga_runtime.server.models.model import prepare, settings_for
-from voxraga_runtime.server.models.registry import Registry
 from voxraga_runtime.store.uploads import Uploads
 
 TWO = INFO.model_copy(update={"architecture": "speedy_speech", "voices": ["anna", "bert"]})
@@ -35,7 +32,7 @@ TEXT = "The door is closed."
 
 @pytest.fixture(scope="module")
 def port() -> int:
-    return free_port()
+    return ports.free(1)[0]
 
 
 @pytest.fixture(scope="module")
@@ -176,36 +173,16 @@ def test_the_own_models_facts_come_from_its_manifest(tmp_path: Path) -> None:
     assert own["bytes"] == manifest["bytes"] > 0
 
 
-async def test_memory_comes_back(tmp_path: Path) -> None:
-    wide = {"upsample_initial_channel_decoder": 1024}  # 60 MiB of weights
-    uploads = Uploads(tmp_path / "uploads")
-    for name in ("a", "b"):
-        publish_bundle(uploads, name, models.vits(tmp_path / name, decoder=wide))
-    settings = load_settings(model_name="n", model_path=tmp_path, uploads_path=uploads.path, models_max_loaded=2)
-    registry = Registry(
-        settings,
-        ServerMetrics(),
-        uploads,
-        lambda stored: prepare(settings_for(settings, stored), CoquiEngine(stored.path), stored),
-        lambda: None,
+def test_memory_comes_back(tmp_path: Path) -> None:
+    program = [sys.executable, "-m", "tests.runtime.server.unloading", str(tmp_path)]
+    done = subprocess.run(
+        program, capture_output=True, text=True, check=True, env=os.environ | {"PYTHONPATH": f"runtime{os.pathsep}."}
     )
-    registry.start(prepare(settings, ToneEngine(), stores.read("n", tmp_path)))
-    levels = []
-    for name in ("a", "b", "a"):  # each evicts the other
-        model = await registry.take(name, asyncio.Event())
-        registry.give_back(model)
-        levels.append(memory.resident())
-    weights = model.memory
-    uploads.remove("a")
-    registry.forget("a")
-    async with asyncio.timeout(10):
-        while registry._tasks:
-            await asyncio.wait(registry._tasks)
-    registry.close()
-    after = memory.resident()
-    assert weights > 50 << 20
-    assert max(levels[1:]) - min(levels[1:]) < weights / 3  # nothing is left of those before
-    assert levels[-1] - after > weights * 0.8
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["weights"] > 50 << 20
+    levels = found["loaded"][1:]
+    assert max(levels) - min(levels) < found["weights"] / 3  # nothing is left of those before
+    assert levels[-1] - found["none"] > found["weights"] * 0.8
 
 
 @pytest.mark.parametrize(

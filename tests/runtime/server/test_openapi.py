@@ -92,7 +92,6 @@ def test_no_request_is_too_strange(schema: Any, path: str, method: str, mode: Ge
     @given(case=operation.as_strategy(generation_mode=mode))
     @settings(
         max_examples=EXAMPLES,
-        deadline=None,
         derandomize=True,
         database=None,
         suppress_health_check=list(HealthCheck),

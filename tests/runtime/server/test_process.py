@@ -11,7 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.runtime.server.harness import PATIENCE, free_port
+from tests import ports
+from tests.runtime.server.harness import PATIENCE
 
 ROOT = Path(__file__).parents[3]
 RUN = [sys.executable, "-m", "voxraga_runtime", "serve"]
@@ -48,7 +49,7 @@ def test_a_start_that_cannot_succeed_says_why(tmp_path: Path, more: dict[str, st
 
 
 def test_sigterm_drains_and_exits_0(tmp_path: Path, speedy_bundle: Path) -> None:
-    port = free_port()
+    port = ports.free(1)[0]
     process = subprocess.Popen(RUN, env=environment(tmp_path, speedy_bundle, VOXRAGA_PORT=str(port)), text=True,
                                stdout=subprocess.PIPE)  # fmt: skip
     try:

@@ -16,10 +16,11 @@ import httpx
 import pytest
 import torch
 
+from tests import ports
 from tests.runtime.server import models
 from tests.runtime.server.brought import archive_of, publish
 from tests.runtime.server.engine import ToneEngine
-from tests.runtime.server.harness import PATIENCE, Running, free_port, running
+from tests.runtime.server.harness import PATIENCE, Running, running
 from tests.runtime.server.test_process import RUN, environment, wait_ready
 from tests.runtime.store import bundles
 from tests.runtime.store.test_gate import BAD
@@ -338,7 +339,7 @@ def test_settings_that_do_not_fit_together(tmp_path: Path, settings: dict[str, A
 def test_kill_9_in_the_midst_of_an_upload(tmp_path: Path, speedy_bundle: Path) -> None:
     folder = tmp_path / "uploads"
     kept = publish(Uploads(folder), "kept", {"model.pth": b"x"})
-    port = free_port()
+    port = ports.free(1)[0]
     more = {"VOXRAGA_PORT": str(port), "VOXRAGA_UPLOADS_PATH": str(folder), "VOXRAGA_UPLOADS_WITHOUT_KEYS": "true"}
     process = subprocess.Popen(RUN, env=environment(tmp_path, speedy_bundle, **more), text=True,
                                stdout=subprocess.PIPE)  # fmt: skip

@@ -12,8 +12,9 @@ from wyoming.event import Event
 from wyoming.info import Describe, Info
 from wyoming.tts import Synthesize, SynthesizeChunk, SynthesizeStart, SynthesizeStop, SynthesizeVoice
 
+from tests import ports
 from tests.runtime.server.engine import SECONDS_PER_CHARACTER, ToneEngine
-from tests.runtime.server.harness import Running, free_port, running
+from tests.runtime.server.harness import Running, running
 from tests.speech.audio import read_pcm
 from voxraga_runtime.server.render import PAUSE_SECONDS
 
@@ -24,7 +25,7 @@ SECONDS = len("".join(SENTENCES)) * SECONDS_PER_CHARACTER + PAUSE_SECONDS
 
 @pytest.fixture(scope="module")
 def port() -> int:
-    return free_port()
+    return ports.free(1)[0]
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +155,7 @@ def test_nonsense_ends_the_connection_and_nothing_else(api: Running, port: int, 
 
 
 async def test_leaving_frees_the_worker(tmp_path: Path) -> None:
-    tones, port = ToneEngine(), free_port()
+    tones, port = ToneEngine(), ports.free(1)[0]
     with running(tones, tmp_path, wyoming_port=port, max_concurrency=1) as server:
         tones.gate.clear()
         async with connect(port) as client:
@@ -165,7 +166,7 @@ async def test_leaving_frees_the_worker(tmp_path: Path) -> None:
 
 
 async def test_a_server_that_ends_finishes_what_it_says(tmp_path: Path) -> None:
-    tones, port = ToneEngine(), free_port()
+    tones, port = ToneEngine(), ports.free(1)[0]
     with running(tones, tmp_path, wyoming_port=port, max_concurrency=1) as server:
         tones.gate.clear()
         async with connect(port) as client, connect(port) as idle:
@@ -180,7 +181,7 @@ async def test_a_server_that_ends_finishes_what_it_says(tmp_path: Path) -> None:
 
 
 async def test_addresses_that_are_not_allowed(tmp_path: Path) -> None:
-    port = free_port()
+    port = ports.free(1)[0]
     with running(ToneEngine(), tmp_path, wyoming_port=port, allowed_cidrs=[ip_network("198.51.100.0/24")]):
         async with connect(port) as client:
             assert await client.read_event() is None

@@ -172,8 +172,8 @@ def test_a_silent_host_times_out(tmp_path: Path, host: Host) -> None:
 
 
 def test_a_stalled_download_is_resumed(tmp_path: Path, host: Host) -> None:
-    url = host.put("/m", CONTENT, faults=[{"pace": 0.4}])
-    assert get(tmp_path, url, timeout=0.2) == CONTENT
+    url = host.put("/m", CONTENT, faults=[{"pace": 2.0}])
+    assert get(tmp_path, url, timeout=1.0) == CONTENT
     assert host.requests[1].status == 206
 
 
