@@ -293,7 +293,11 @@ def test_what_torch_saves_is_admitted_and_read(tmp_path: Path, torch: Any, zippe
         pickles.check(path, "model.pth")
 
 
-@pytest.mark.parametrize("content", [DANGER, Call(getattr, {}, "x"), {"a": Call(Path, "/")}, np.float32(1)], ids=str)
+@pytest.mark.parametrize(
+    "content",
+    [DANGER, Call(getattr, {}, "x"), {"a": Call(Path, "/")}, np.float32(1)],
+    ids=["danger", "getattr", "path", "numpy"],
+)
 def test_what_torch_refuses_is_refused(tmp_path: Path, torch: Any, content: Any) -> None:
     path = tmp_path / "model.pth"
     torch.save({"model": content}, path)
