@@ -22,7 +22,7 @@ def installed(controlplane: ControlPlane) -> ControlPlane:
     )
     # Not --for=condition=Established: kubectl gives up where the CRD has no conditions yet.
     established = 'jsonpath={.status.conditions[?(@.type=="Established")].status}=True'
-    controlplane.kubectl("wait", f"--for={established}", "crd/voicemodels.voxraga.io", "--timeout=30s")
+    controlplane.kubectl("wait", f"--for={established}", "crd/voicemodels.voxraga.io", "--timeout=120s")
     return controlplane
 
 
@@ -41,23 +41,6 @@ async def cluster(installed: ControlPlane) -> AsyncIterator[Cluster]:
     yield client
     await client.close()
     await asyncio.sleep(0)  # aiohttp closes its sockets in the next turn of the loop
-
-
-def writes_by(controlplane: ControlPlane, user: str, since: int, about: str = "") -> list[str]:
-    """Every write of a user in the audit log past an offset: dry runs and refused ones count as well."""
-    lines = controlplane.audit_log.read_bytes()[since:].decode().splitlines()
-    found = [json.loads(line) for line in lines if line.endswith("}")]
-    return [
-        f"{entry['verb']} {entry['requestURI']}"
-        for entry in found
-        if entry["verb"] in {"create", "update", "patch", "delete"}
-        and entry["user"]["username"] == user
-        and about in entry["requestURI"]
-    ]
-
-
-def audit_offset(controlplane: ControlPlane) -> int:
-    return controlplane.audit_log.stat().st_size
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.cluster.controlplane import ControlPlane
-from tests.operator.controlplane.conftest import audit_offset, writes_by
+from tests.operator.controlplane.audit import audit_offset, writes_by
 from voxraga_operator import drift
 from voxraga_operator.cluster import Cluster
 from voxraga_operator.plan.types import FIELD_MANAGER

@@ -12,7 +12,7 @@ from voxraga_operator.leader import Elector, LeaseLostError, Terms
 
 pytestmark = pytest.mark.controlplane
 
-FAST = Terms(duration=2.0, deadline=1.2, retry=0.2)
+FAST = Terms(duration=4.0, deadline=2.5, retry=0.2)  # a busy machine is away for a second at times
 
 
 class Candidates:
@@ -55,12 +55,12 @@ async def test_the_first_leads_and_the_second_waits_until_it_is_released(candida
     await first.acquire()
     holding = asyncio.create_task(first.hold())
     waiting = asyncio.create_task(second.acquire())
-    await asyncio.sleep(2.5 * FAST.duration)
+    await asyncio.sleep(1.5 * FAST.duration)
     assert not waiting.done()
     assert not holding.done()
     holding.cancel()
     await first.release()
-    await asyncio.wait_for(waiting, 1.0)  # at once, not after the lease's time
+    await asyncio.wait_for(waiting, FAST.duration / 2)  # not after the lease's time
     spec = await candidates.lease()
     assert (spec["holderIdentity"], spec["leaseTransitions"]) == ("second", 1)
     assert (first.leading, second.leading) == (False, True)
@@ -70,7 +70,9 @@ async def test_the_first_leads_and_the_second_waits_until_it_is_released(candida
 
 async def test_of_many_that_start_at_once_one_leads(candidates: Candidates) -> None:
     electors = [candidates.named(str(number)) for number in range(8)]
-    await asyncio.wait([asyncio.create_task(elector.acquire()) for elector in electors], timeout=1.0)
+    tasks = [asyncio.create_task(elector.acquire()) for elector in electors]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait(tasks, timeout=1.0, return_when=asyncio.ALL_COMPLETED)
     assert sum(elector.leading for elector in electors) == 1
     for elector in electors:
         await elector.release()
@@ -112,7 +114,7 @@ async def test_a_lease_that_was_taken_by_force_is_given_up_at_once(candidates: C
         "Lease", candidates.namespace, "voxraga-operator", {"spec": {"holderIdentity": "robber"}}
     )
     with pytest.raises(LeaseLostError, match="another process"):
-        await asyncio.wait_for(holding, 1.0)
+        await asyncio.wait_for(holding, FAST.duration / 2)
     await holder.release()
     assert (await candidates.lease())["holderIdentity"] == "robber"
 

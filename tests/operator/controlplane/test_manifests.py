@@ -93,7 +93,7 @@ def test_whoever_edits_a_namespace_edits_its_voicemodels(
     installed: ControlPlane, namespace: str, verb: str, allowed: bool
 ) -> None:
     installed.kubectl("create", "rolebinding", "anna", f"--clusterrole={verb}", "--user=anna", "-n", namespace)
-    deadline = time.monotonic() + 15  # roles are aggregated, and bindings noticed, a moment later
+    deadline = time.monotonic() + 60  # roles are aggregated, and bindings noticed, a moment later
     while not can(installed, namespace, "list"):
         assert time.monotonic() < deadline
         time.sleep(0.2)

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.cluster.controlplane import ControlPlane
-from tests.operator.controlplane.conftest import audit_offset, writes_by
+from tests.operator.controlplane.audit import writes_by
 from tests.operator.controlplane.world import (
     ROOT,
     SERVICE_ACCOUNT,
@@ -68,7 +68,7 @@ async def test_a_voicemodel_gets_its_children_and_becomes_ready(world: World) ->
         child = await world.have(kind, name)
         assert child["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "voxraga-operator"
     assert "1/1" in world.kubectl("get", "voicemodel", "narrator")
-    world.kubectl("wait", "--for=condition=Ready", "voicemodel/narrator", "--timeout=5s")
+    world.kubectl("wait", "--for=condition=Ready", "voicemodel/narrator", "--timeout=30s")
     told = world.kubectl("describe", "voicemodel", "narrator")
     assert "voxraga-operator" in told
     assert "ModelStored" in told.rpartition("Events:")[2]
@@ -80,15 +80,18 @@ async def test_an_unchanged_model_is_looked_at_again_and_nothing_is_written(
 ) -> None:
     world.apply(voicemodel())
     await world.ready()
-    await asyncio.sleep(1.5)
-    since, before = audit_offset(installed), operator.metric("voxraga_operator_reconcile_total")
+    since = await world.quiet()
     for number in range(3):
+        before = operator.metric("voxraga_operator_reconcile_total")
         # Another manager's label: an event for us, and none of our business.
         world.kubectl("label", "deployment", "narrator", f"team=voice{number}", "--overwrite")
         world.kubectl("annotate", "voicemodel", "narrator", f"note={number}", "--overwrite")
-        await asyncio.sleep(0.7)
-    await asyncio.sleep(1)
-    assert operator.metric("voxraga_operator_reconcile_total") >= before + 3
+
+        async def looked(before: float = before) -> bool:
+            return operator.metric("voxraga_operator_reconcile_total") > before
+
+        await world.until("it was looked at again", looked)
+    await asyncio.sleep(2)
     assert writes_by(installed, SERVICE_ACCOUNT, since, world.namespace) == []
 
 
@@ -117,7 +120,7 @@ async def test_a_deleted_claim_and_its_job_come_back(world: World) -> None:
         found = await world.get("PersistentVolumeClaim", "narrator-store")
         return found is not None and found["metadata"]["uid"] != uid
 
-    await world.until("the claim is back", back, seconds=60)
+    await world.until("the claim is back", back)
     await world.ready()
     (job,) = await world.cluster.list("Job", world.namespace)
     world.kubectl("delete", "job", job["metadata"]["name"], "--wait=false")
@@ -245,8 +248,7 @@ async def test_the_example_with_every_field_comes_up_and_then_nothing_is_written
     await world.ready()
     service = await world.have("Service", "narrator")
     assert [(port["name"], port["port"]) for port in service["spec"]["ports"]] == [("http", 80), ("wyoming", 10300)]
-    await asyncio.sleep(1.5)
-    since, looks = audit_offset(installed), operator.metric("voxraga_operator_reconcile_total")
+    since, looks = await world.quiet(), operator.metric("voxraga_operator_reconcile_total")
     world.kubectl("annotate", "voicemodel", "narrator", "look=again")
 
     async def looked() -> bool:
@@ -283,16 +285,14 @@ async def test_deleting_leaves_nothing_but_a_retained_claim(world: World) -> Non
         found = [each for kind in kinds for each in await world.cluster.list(kind, world.namespace)]
         return not found
 
-    await world.until("all but the claim is gone", left, seconds=60)
+    await world.until("all but the claim is gone", left)
     claim = await world.have("PersistentVolumeClaim", "narrator-store")
     assert "deletionTimestamp" not in claim["metadata"]
     world.apply(voicemodel(store={"deletionPolicy": "Delete"}))
     await world.ready()
     assert (await world.have("PersistentVolumeClaim", "narrator-store"))["metadata"]["uid"] == claim["metadata"]["uid"]
     world.kubectl("delete", "voicemodel", "narrator", "--wait=false")
-    await world.until(
-        "the claim is gone too", lambda: gone(world, "PersistentVolumeClaim", "narrator-store"), seconds=60
-    )
+    await world.until("the claim is gone too", lambda: gone(world, "PersistentVolumeClaim", "narrator-store"))
 
 
 async def test_the_autoscaler_owns_the_count_from_the_handover_on(world: World) -> None:
@@ -343,7 +343,11 @@ async def test_a_stranger_under_our_name_is_left_alone_and_told(world: World) ->
 
 async def test_a_quota_that_refuses_a_child_is_told_and_recovers(world: World) -> None:
     world.kubectl("create", "quota", "tight", "--hard=services=0")
-    await asyncio.sleep(1)
+
+    async def counted() -> bool:
+        return "hard" in json.loads(world.kubectl("get", "quota", "tight", "-o", "json")).get("status", {})
+
+    await world.until("the quota is counted", counted)
     world.apply(voicemodel())
     condition = await world.reason("Stalled", "ApplyRefused")
     assert "Service narrator" in condition["message"]

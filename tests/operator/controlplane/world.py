@@ -16,10 +16,12 @@ import yaml
 
 from tests import ports
 from tests.cluster.controlplane import ControlPlane
+from tests.operator.controlplane.audit import audit_offset, writes_by
 from voxraga_operator.cluster import Cluster
 
 ROOT = Path(__file__).parents[3]
 SERVICE_ACCOUNT = "system:serviceaccount:voxraga-system:voxraga-operator"
+PATIENCE = 120.0  # seconds; only for what never comes
 
 Object = dict[str, Any]
 
@@ -70,13 +72,13 @@ class Process:
         found = [text for text in self.get("/metrics")[1].splitlines() if text.startswith(line)]
         return sum(float(text.rpartition(" ")[2]) for text in found)
 
-    def wait_ready(self, seconds: float = 30) -> None:
-        deadline = time.monotonic() + seconds
+    def wait_ready(self) -> None:
+        deadline = time.monotonic() + PATIENCE
         while not self.ready():
             assert time.monotonic() < deadline, f"not ready: {self.get('/readyz')}\n{self.log.read_text()[-4000:]}"
             time.sleep(0.1)
 
-    def stop(self, number: int = signal.SIGTERM, seconds: float = 30) -> int:
+    def stop(self, number: int = signal.SIGTERM, seconds: float = PATIENCE) -> int:
         if self.process.poll() is None:
             self.process.send_signal(number)
         return self.process.wait(seconds)
@@ -130,7 +132,7 @@ class World:
         conditions: list[Object] = (model.get("status") or {}).get("conditions") or []
         return next((condition for condition in conditions if condition["type"] == kind), {})
 
-    async def until(self, what: str, holds: Callable[[], Awaitable[Any]], seconds: float = 30) -> Any:
+    async def until(self, what: str, holds: Callable[[], Awaitable[Any]], seconds: float = PATIENCE) -> Any:
         """Plays the kubelet until something holds; its value."""
         deadline = time.monotonic() + seconds
         while True:
@@ -158,6 +160,18 @@ class World:
 
         found: Object = await self.until(f"{kind} says {reason}", holds)
         return found
+
+    async def quiet(self) -> int:
+        """Until the operator writes nothing more: the last controllers have had their say. Where the audit log ends."""
+        ends = []
+
+        async def holds() -> bool:
+            ends.append(audit_offset(self.plane))
+            await asyncio.sleep(1.5)
+            return writes_by(self.plane, SERVICE_ACCOUNT, ends[-1], self.namespace) == []
+
+        await self.until("the operator is quiet", holds)
+        return ends[-1]
 
     async def picture(self) -> str:
         models = await self.cluster.list("VoiceModel", self.namespace)
