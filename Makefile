@@ -21,7 +21,7 @@ down: ## ends it; leaves no process, mount, interface, namespace or cgroup
 # Three processes on two cores: the node's tests and the control plane's wait more than they compute.
 test: setup lint ## all three tiers
 	$(PYTHON) -m tests.cluster build || echo "test: the node tier does not run; see above. The rest does."
-	$(PYTEST) -n 3 --dist loadgroup --no-loadscope-reorder --cov --cov-report=term:skip-covered
+	$(PYTEST) -n 3 --no-loadscope-reorder --cov --cov-report=term:skip-covered
 
 test-pure: setup ## needs no root, no cluster
 	$(PYTEST) -m "not controlplane and not node"

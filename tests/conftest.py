@@ -1,9 +1,11 @@
 """Fixtures of every test: a real control plane, and the node cluster where this machine can run one."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import hypothesis
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.cluster import controlplane as controlplane_tier
 from tests.cluster import node as node_tier
@@ -15,21 +17,29 @@ hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_c
 hypothesis.settings.load_profile("untimed")
 
 
-@pytest.hookimpl(tryfirst=True)  # before the groups are read
+# The two tiers that wait more than they compute, the longest first; each has its cluster in one process.
+TIERS = {
+    "node": ("tests/e2e/", "tests/cluster/test_node.py"),
+    "controlplane": ("tests/operator/controlplane/", "tests/cluster/test_controlplane.py"),
+}
+
+
+class SideBySide(LoadScopeScheduling):
+    """What one process of `pytest -n` runs: a whole tier, else a module."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        return next((tier for tier, places in TIERS.items() if path.startswith(places)), path)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SideBySide:
+    return SideBySide(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What one process of `make test` runs: all of the node's tests, all of the control plane's, else a module.
-
-    The two tiers come first, the longest of them at the head: they wait more than they compute.
-    """
-    tiers = ("node", "controlplane")
-
-    def tier(item: pytest.Item) -> int:
-        return next((number for number, name in enumerate(tiers) if item.get_closest_marker(name)), len(tiers))
-
-    for item in items:
-        name = [*tiers, item.location[0]][tier(item)]
-        item.add_marker(pytest.mark.xdist_group(name))
-    items.sort(key=tier)
+    tiers = list(TIERS.values())
+    items.sort(key=lambda item: [not item.nodeid.startswith(places) for places in tiers])
 
 
 @pytest.fixture(scope="session")
