@@ -53,7 +53,7 @@ class Kube:
     def patch(self, kind: str, name: str, change: dict[str, Any], *words: str) -> str:
         return self("patch", kind, name, "--type=merge", "-p", json.dumps(change), *words)
 
-    def until(self, what: str, probe: Callable[[], T], seconds: float = 120, every: float = 0.5) -> T:
+    def until(self, what: str, probe: Callable[[], T], seconds: float = 300, every: float = 0.5) -> T:
         """The first truthy answer of the probe; else an error that says what was waited for and what was last seen."""
         deadline = time.monotonic() + seconds
         while True:

@@ -123,7 +123,7 @@ def test_keys_are_exchanged_without_a_restart(guarded: Guarded) -> None:
         statuses = [guarded.ask("/v1/audio/speech", f"{which}-key-of-the-team", json=body)[0] for which in NEW_OLD]
         return statuses == [200, 401]
 
-    guarded.kube.until("the new key, and no more the old one", exchanged, seconds=180, every=5)
+    guarded.kube.until("the new key, and no more the old one", exchanged, every=5)
     assert pods() == before
 
 

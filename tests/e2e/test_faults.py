@@ -91,7 +91,7 @@ def test_the_status_names_the_cause(broken: Kube, name: str) -> None:
         seen = condition(broken.get("voicemodel", name), fault.condition)
         return (seen.get("status"), seen.get("reason")) == ("False", fault.reason) and fault.says in seen["message"]
 
-    broken.until(f"{fault.condition}=False {fault.reason} … {fault.says}", told, seconds=180)
+    broken.until(f"{fault.condition}=False {fault.reason} … {fault.says}", told)
     assert condition(broken.get("voicemodel", name), "Ready")["status"] == "False"
 
 
@@ -135,7 +135,7 @@ def test_a_volume_that_no_node_can_mount_is_told(kube: Kube) -> None:
 
     try:
         kube.apply(volume, claim, model)
-        kube.until("ModelStored=False FailedMount", told, seconds=120)
+        kube.until("ModelStored=False FailedMount", told)
     finally:
         for kind, name in (("voicemodel", "unmountable"), ("pvc", "gone"), ("pv", "voxraga-e2e-gone")):
             kube("delete", kind, name, "--wait=true", "--ignore-not-found")

@@ -20,7 +20,7 @@ def test_get_shows_what_is_ready_and_where(speaking: Kube, url: str) -> None:
 
 
 def test_wait_returns(speaking: Kube) -> None:
-    assert "condition met" in speaking("wait", "--for=condition=Ready", "voicemodel/narrator", "--timeout=10s")
+    assert "condition met" in speaking("wait", "--for=condition=Ready", "voicemodel/narrator", "--timeout=60s")
 
 
 def test_status_describes_the_model(speaking: Kube) -> None:
@@ -54,11 +54,11 @@ def test_scale_up_and_down(speaking: Kube, url: str) -> None:
         return str(speaking.get("voicemodel", "narrator")["status"].get("ready", ""))
 
     try:
-        speaking.until("2/2 ready", lambda: ready() == "2/2", seconds=240)
+        speaking.until("2/2 ready", lambda: ready() == "2/2")
         assert all(a.status == 200 for a in speak(speaking, url, [{"model": "narrator", "input": "Two."}] * 4))
     finally:
         speaking("scale", "voicemodel", "narrator", "--replicas=1")
-    speaking.until("1/1 ready", lambda: ready() == "1/1", seconds=120)
+    speaking.until("1/1 ready", lambda: ready() == "1/1")
     assert condition(speaking.get("voicemodel", "narrator"), "Ready")["status"] == "True"
 
 

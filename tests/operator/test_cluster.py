@@ -59,7 +59,7 @@ async def cluster(api: Api) -> AsyncIterator[Cluster]:
     configuration = Configuration()
     configuration.host = f"http://127.0.0.1:{runner.addresses[0][1]}"
     configuration.api_key["BearerToken"] = "Bearer t0ken"
-    client = Cluster(configuration, timeout=1.0)
+    client = Cluster(configuration, timeout=10.0)
     yield client
     await client.close()
     await runner.cleanup()

@@ -15,7 +15,7 @@ from voxraga_runtime.common.settings import ServerSettings, load_settings
 from voxraga_runtime.server.engines.base import Engine
 from voxraga_runtime.server.main import serve
 
-PATIENCE = 60  # seconds; the first import of torch on a busy machine
+PATIENCE = 120  # seconds; the first import of torch on a busy machine
 
 
 class Running:
@@ -58,7 +58,7 @@ class Running:
 
     def wait_health(self, **expected: Any) -> None:
         """Wait until /health shows these values."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while any(self.health()[k] != v for k, v in expected.items()):
             assert time.monotonic() < deadline, f"{self.health()} never became {expected}"
             time.sleep(0.01)
@@ -71,7 +71,7 @@ class Running:
 @contextlib.contextmanager
 def running(engine: Engine | Callable[[], Engine], path: Path, **settings: Any) -> Iterator[Running]:
     """Serve an engine until the end of the block."""
-    values: dict[str, Any] = {"model_name": "narrator", "model_path": path, "drain_timeout": 5, **settings}
+    values: dict[str, Any] = {"model_name": "narrator", "model_path": path, "drain_timeout": 20, **settings}
     made = load_settings(host="127.0.0.1", port=ports.free(1)[0], **values)
     server = Running(made, engine if callable(engine) else lambda: engine)
     server.thread.start()

@@ -59,7 +59,7 @@ def test_nothing_but_later_is_a_status_and_leaving_is_noticed(tmp_path: Path) ->
     with running(tones, tmp_path, max_concurrency=1, queue_depth=0) as server:
         tones.gate.clear()
         with httpx.Client(base_url=server.url) as other, ThreadPoolExecutor(1) as pool:
-            waiting = pool.submit(other.post, "/synthesize/compare", json=body, timeout=1)
+            waiting = pool.submit(other.post, "/synthesize/compare", json=body, timeout=3)
             server.wait_health(in_flight=1)
             refused = server.client.post("/synthesize/compare", json=body)
             assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")

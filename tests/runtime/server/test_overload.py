@@ -1,6 +1,7 @@
 """Overload is answered, not suffered; who leaves costs nothing; who is late is told when to come back."""
 
 import asyncio
+import json
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import pytest
 
 from tests.bench.crowd import PROBES, REFUSED, crowd
 from tests.runtime.server.engine import ToneEngine
-from tests.runtime.server.harness import Running, running
+from tests.runtime.server.harness import PATIENCE, Running, running
+from tests.runtime.server.test_connections import HEAD, connected
 from voxraga_runtime.server.engines.coqui import CoquiEngine
 from voxraga_runtime.store.sources.local import voices
 
@@ -26,6 +28,14 @@ def fill(server: Running, pool: ThreadPoolExecutor, running_: int, waiting: int)
     sent = [pool.submit(post, server) for _ in range(running_ + waiting)]
     server.wait_health(in_flight=running_, queue_size=waiting)
     return sent
+
+
+def leave(server: Running, body: dict[str, object], **seen: int) -> None:
+    """Ask, and go once /health shows that."""
+    asked = json.dumps(body).encode()
+    with connected(server) as peer:
+        peer.sendall(HEAD % len(asked) + asked)
+        server.wait_health(**seen)
 
 
 def test_full_queue_refuses_at_once_and_recovers(server: Running, tones: ToneEngine) -> None:
@@ -83,9 +93,8 @@ def test_waiting_too_long_is_503(tones: ToneEngine, tmp_path: Path) -> None:
 def test_client_that_leaves_frees_its_worker(server: Running, tones: ToneEngine) -> None:
     tones.gate.clear()
     for stream in (False, True):
-        with pytest.raises(httpx.ReadTimeout), httpx.Client(base_url=server.url, timeout=0.2) as client:
-            client.post("/v1/audio/speech", json={"input": LONG, "stream": stream})
-    server.wait_health(in_flight=0)
+        leave(server, {"input": LONG, "stream": stream}, in_flight=1)
+        server.wait_health(in_flight=0)
     assert tones.cancelled == 2
     tones.gate.set()
     assert post(server).status_code == 200
@@ -107,8 +116,7 @@ def test_waiting_client_that_leaves_leaves_the_queue(server: Running, tones: Ton
     tones.gate.clear()
     with ThreadPoolExecutor(4) as pool:
         sent = fill(server, pool, running_=2, waiting=0)
-        with pytest.raises(httpx.ReadTimeout), httpx.Client(base_url=server.url, timeout=0.2) as client:
-            client.post("/v1/audio/speech", json={"input": "Hello there."})
+        leave(server, {"input": "Hello there."}, queue_size=1)
         server.wait_health(queue_size=0)
         spoken = tones.spoken
         tones.gate.set()
@@ -154,7 +162,7 @@ def test_draining_finishes_what_runs_and_refuses_the_rest(server: Running, tones
         assert refused.headers["connection"] == "close"
         tones.gate.set()
         assert [s.result().status_code for s in sent] == [200] * 3
-    server.thread.join(10)
+    server.thread.join(PATIENCE)
     assert not server.thread.is_alive()
     assert server.error is None
 
@@ -165,6 +173,6 @@ def test_drain_timeout_ends_what_does_not_end(tones: ToneEngine, tmp_path: Path)
         sent = pool.submit(post, server, LONG)
         server.wait_health(in_flight=1)
         server.stop()
-        server.thread.join(10)
+        server.thread.join(PATIENCE)
         assert not server.thread.is_alive()
         assert sent.exception() is not None or sent.result().status_code != 200

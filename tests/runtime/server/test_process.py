@@ -60,9 +60,9 @@ def test_sigterm_drains_and_exits_0(tmp_path: Path, speedy_bundle: Path) -> None
                 pieces = answer.iter_raw()
                 size = len(next(pieces))
                 process.send_signal(signal.SIGTERM)
-                time.sleep(0.1)
-                with httpx.Client(base_url=client.base_url) as late:
-                    assert late.get("/ready").status_code == 503
+                with httpx.Client(base_url=client.base_url, timeout=PATIENCE) as late:
+                    while late.get("/ready").status_code == 200:
+                        time.sleep(0.05)
                     refused = late.post("/v1/audio/speech", json={"input": "Hello."})
                     assert (refused.status_code, refused.headers["connection"]) == (503, "close")
                 size += sum(map(len, pieces))

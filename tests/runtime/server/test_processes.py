@@ -170,7 +170,8 @@ def test_killed_in_mid_sentence(slow: tuple[Running, ProcessEngine]) -> None:
     assert server.metric("voxraga_worker_restarts_total") == 1
     with ThreadPoolExecutor(1) as thread:
         waiting = thread.submit(speak, server, "A long sentence here.", stream=False)
-        time.sleep(0.3)
+        server.wait_health(in_flight=1)
+        time.sleep(0.3)  # the process has it
         os.kill(engine.pids()[0], signal.SIGKILL)
         answered = waiting.result(PATIENCE)
     assert answered.status_code == 503

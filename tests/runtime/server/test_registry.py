@@ -84,7 +84,7 @@ def with_settings(**settings: Any) -> pytest.MarkDecorator:
 
 
 async def until(true: Any) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not true():  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.005)
 

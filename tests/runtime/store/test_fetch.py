@@ -226,7 +226,7 @@ def test_sigterm_ends_at_once_and_the_next_run_resumes(tmp_path: Path, host: Hos
     assert second.sent < len(content["model.pth"]) - 300_000
 
 
-def wait_for(condition: Any, timeout: float = 10) -> None:
+def wait_for(condition: Any, timeout: float = 60) -> None:
     deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline, "in vain"
