@@ -24,7 +24,7 @@ test: setup lint ## all three tiers
 	$(PYTEST) -n 3 --no-loadscope-reorder --cov --cov-report=term:skip-covered
 
 test-pure: setup ## needs no root, no cluster
-	$(PYTEST) -m "not controlplane and not node"
+	$(PYTEST) -n 2 -m "not controlplane and not node"
 
 test-controlplane: setup ## etcd, API server and controllers on loopback; needs no root
 	$(PYTEST) -m controlplane
