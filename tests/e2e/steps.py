@@ -20,7 +20,7 @@ SYSTEM = "voxraga-system"
 Say = Callable[[str], None]
 
 
-def install(kube: Kube, images: dict[str, str], seconds: float = 180) -> None:
+def install(kube: Kube, images: dict[str, str], seconds: float = 300) -> None:
     """Apply the manifests, with the images under the names that the cluster knows, and wait until the operator runs."""
     there = kube("-n", SYSTEM, "get", "deployment", "voxraga-operator", "--ignore-not-found")
     if all(image == name for image, name in images.items()):

@@ -41,7 +41,7 @@ print(json.dumps({"status": status, "body": base64.b64encode(body).decode()}))
 # Wyoming's `describe`, and the type of what is answered.
 HOME = """
 import json, socket, sys
-with socket.create_connection((sys.argv[1], 10300), timeout=30) as connection:
+with socket.create_connection((sys.argv[1], 10300), timeout=120) as connection:
     connection.sendall(b'{"type": "describe"}\\n')
     print(json.loads(connection.makefile("rb").readline())["type"])
 """

@@ -1,6 +1,5 @@
 """The operator keeps what it made: heals it, writes nothing when nothing changed, and cleans up by ownership."""
 
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.cluster import audit
 from tests.e2e.clusters import Site
 from tests.e2e.kube import Kube, condition
 from tests.e2e.speaker import speak
@@ -68,22 +68,16 @@ def test_the_autoscaler_sees_the_load(owned: Kube, site: Site) -> None:
 
 def test_nothing_is_written_while_nothing_changes(owned: Kube, audit_log: Path) -> None:
     owned("wait", "--for=condition=Ready", "voicemodel/owned", "--timeout=300s", timeout=310)
-    with audit_log.open() as log:
-        log.seek(0, 2)
 
-        def writes_within(seconds: float) -> list[str]:
-            time.sleep(seconds)
-            ours = [entry for entry in map(json.loads, log) if "voxraga-operator" in entry["user"]["username"]]
-            assert ours, "the log shows the operator at all"
-            return [
-                f"{entry['verb']} {entry['requestURI']}"
-                for entry in ours
-                if entry["verb"] not in ("get", "list", "watch")
-                and entry.get("objectRef", {}).get("resource") != "leases"
-            ]
+    def writes_within(seconds: float) -> list[str]:
+        since = audit.end(audit_log)
+        time.sleep(seconds)
+        found = audit.entries(audit_log, since, "voxraga-operator")
+        assert found, "the log shows the operator at all"
+        return [write for write in audit.writes(found) if "/leases/" not in write]
 
-        owned.until("the last pod's events have been seen", lambda: not writes_within(15))
-        assert writes_within(60) == []
+    owned.until("the last pod's events have been seen", lambda: not writes_within(15))
+    assert writes_within(60) == []
 
 
 def test_a_changed_spec_rolls(owned: Kube) -> None:

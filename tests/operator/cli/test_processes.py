@@ -38,7 +38,7 @@ def child(script: str, *arguments: str, grace: int = 30) -> Process:
 
 
 def when(path: Path, content: str) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not (path.exists() and path.read_text() == content):
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from tests.cluster import audit
 from tests.cluster.controlplane import ControlPlane
-from tests.operator.controlplane.audit import audit_offset, writes_by
 from voxraga_operator import drift
 from voxraga_operator.cluster import Cluster
 from voxraga_operator.plan.types import FIELD_MANAGER
@@ -229,12 +229,12 @@ async def test_a_field_that_is_no_longer_wanted_goes_away_with_one_apply(
 
 async def test_the_audit_log_tells_our_writes(installed: ControlPlane, cluster: Cluster, namespace: str) -> None:
     """The instrument of the zero-write tests: it must see a write where there is one."""
-    since = audit_offset(installed)
+    since = audit.end(installed.audit_log)
     desired = {**CHILDREN["Service"], "metadata": {"name": "seen", "namespace": namespace}}
     await cluster.apply(desired)
     await cluster.get("Service", namespace, "seen")
     for _ in range(50):
-        found = writes_by(installed, "admin", since, "/services/seen")
+        found = audit.writes(audit.entries(installed.audit_log, since, "admin"), "/services/seen")
         if found:
             break
         await asyncio.sleep(0.1)

@@ -10,10 +10,8 @@ import pytest
 import yaml
 
 from tests.cluster.controlplane import ControlPlane
-from tests.operator.controlplane.audit import writes_by
 from tests.operator.controlplane.world import (
     ROOT,
-    SERVICE_ACCOUNT,
     Process,
     World,
     service_account_kubeconfig,
@@ -75,9 +73,7 @@ async def test_a_voicemodel_gets_its_children_and_becomes_ready(world: World) ->
     assert "Ready" in told.rpartition("Events:")[2]
 
 
-async def test_an_unchanged_model_is_looked_at_again_and_nothing_is_written(
-    world: World, operator: Process, installed: ControlPlane
-) -> None:
+async def test_an_unchanged_model_is_looked_at_again_and_nothing_is_written(world: World, operator: Process) -> None:
     world.apply(voicemodel())
     await world.ready()
     since = await world.quiet()
@@ -92,7 +88,7 @@ async def test_an_unchanged_model_is_looked_at_again_and_nothing_is_written(
 
         await world.until("it was looked at again", looked)
     await asyncio.sleep(2)
-    assert writes_by(installed, SERVICE_ACCOUNT, since, world.namespace) == []
+    assert world.writes(since) == []
 
 
 @pytest.mark.parametrize("kind", ["Deployment", "Service", "PodDisruptionBudget"])
@@ -240,7 +236,7 @@ async def test_missing_keys_are_told_and_the_pods_start_once_they_are_there(worl
 
 
 async def test_the_example_with_every_field_comes_up_and_then_nothing_is_written(
-    world: World, operator: Process, installed: ControlPlane
+    world: World, operator: Process
 ) -> None:
     spec = yaml.safe_load((ROOT / "manifests" / "examples" / "shared-service.yaml").read_text())["spec"]
     world.kubectl("create", "secret", "generic", "shared-voice-keys", "--from-literal=team=abc")
@@ -255,7 +251,7 @@ async def test_the_example_with_every_field_comes_up_and_then_nothing_is_written
         return operator.metric("voxraga_operator_reconcile_total") > looks
 
     await world.until("it was looked at again", looked)
-    assert writes_by(installed, SERVICE_ACCOUNT, since, world.namespace) == []
+    assert world.writes(since) == []
     off = {**spec, "device": {"type": "CPU"}, "serving": {}, "access": {}, "precision": "float32"}
     world.apply(voicemodel(**off))
     await world.ready()

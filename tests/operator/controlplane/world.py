@@ -15,8 +15,8 @@ from typing import Any
 import yaml
 
 from tests import ports
+from tests.cluster import audit
 from tests.cluster.controlplane import ControlPlane
-from tests.operator.controlplane.audit import audit_offset, writes_by
 from voxraga_operator.cluster import Cluster
 
 ROOT = Path(__file__).parents[3]
@@ -161,17 +161,22 @@ class World:
         found: Object = await self.until(f"{kind} says {reason}", holds)
         return found
 
+    def writes(self, since: int) -> list[str]:
+        """What the operator has written here since the audit log had that length."""
+        return audit.writes(audit.entries(self.plane.audit_log, since, SERVICE_ACCOUNT), self.namespace)
+
     async def quiet(self) -> int:
-        """Until the operator writes nothing more: the last controllers have had their say. Where the audit log ends."""
-        ends = []
+        """Until the operator writes nothing more: the last controllers have had their say. The audit log's length."""
+        since = 0
 
         async def holds() -> bool:
-            ends.append(audit_offset(self.plane))
+            nonlocal since
+            since = audit.end(self.plane.audit_log)
             await asyncio.sleep(1.5)
-            return writes_by(self.plane, SERVICE_ACCOUNT, ends[-1], self.namespace) == []
+            return self.writes(since) == []
 
         await self.until("the operator is quiet", holds)
-        return ends[-1]
+        return since
 
     async def picture(self) -> str:
         models = await self.cluster.list("VoiceModel", self.namespace)

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 
 from tests import ports
+from tests.runtime.server.harness import PATIENCE
 
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the key of an element's id, fixed by the protocol
 ARGUMENTS = (
@@ -61,7 +62,7 @@ class Browser:
     def text(self, selector: str) -> str:
         return str(self._do("GET", f"{self._element(selector)}/text"))
 
-    def wait(self, script: str, seconds: float = 20) -> Any:
+    def wait(self, script: str, seconds: float = PATIENCE) -> Any:
         """Until the expression is true; what it is then."""
         deadline = time.monotonic() + seconds
         while not (found := self.run(f"return ({script});")):
@@ -69,7 +70,7 @@ class Browser:
             time.sleep(0.05)
         return found
 
-    def downloaded(self, name: str, seconds: float = 20) -> bytes:
+    def downloaded(self, name: str, seconds: float = PATIENCE) -> bytes:
         """What a file holds that the page saved, once it is whole; it is gone afterwards."""
         path = self._downloads / name
         deadline = time.monotonic() + seconds
@@ -121,7 +122,7 @@ def browser(folder: Path) -> Iterator[Browser]:
 
 
 def _wait_for(client: httpx.Client) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while True:
         with contextlib.suppress(httpx.TransportError):
             if client.get("/status").json()["value"]["ready"]:

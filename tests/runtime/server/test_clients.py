@@ -17,7 +17,7 @@ from wyoming.client import AsyncTcpClient
 from wyoming.tts import Synthesize, SynthesizeVoice
 
 from tests import ports
-from tests.runtime.server.harness import Running, running
+from tests.runtime.server.harness import PATIENCE, Running, running
 from tests.runtime.server.test_wyoming import until
 from tests.speech.audio import Mono, measure, read, read_pcm
 from tests.speech.judge import named
@@ -187,7 +187,9 @@ def test_open_webui_lists_then_speaks(served: Served) -> None:
 
 async def test_wyomings_own_client(served: Served) -> None:
     for voice in served.seconds:
-        async with AsyncTcpClient("127.0.0.1", served.wyoming, connect_timeout=10, read_timeout=30) as client:
+        async with AsyncTcpClient(
+            "127.0.0.1", served.wyoming, connect_timeout=PATIENCE, read_timeout=PATIENCE
+        ) as client:
             await client.write_event(Synthesize(TEXT, voice=SynthesizeVoice(name=voice)).event())
             kinds, audio, events = await until(client, "audio-stop")
         assert kinds == ["audio-start", "audio-chunk", "audio-stop"]

@@ -19,7 +19,7 @@ from tests import ports
 from tests.runtime.server import models
 from tests.runtime.server.brought import INFO, publish_bundle
 from tests.runtime.server.engine import ToneEngine
-from tests.runtime.server.harness import Running, running
+from tests.runtime.server.harness import PATIENCE, Running, running
 from tests.runtime.server.test_transcripts import Ears
 from voxraga_runtime.server import memory
 from voxraga_runtime.server.engines.coqui import CoquiEngine
@@ -78,7 +78,7 @@ def test_voices_that_nobody_has(api: Running, voice: str) -> None:
 def test_the_websocket_speaks_with_it(api: Running) -> None:
     with connect(api.url.replace("http", "ws") + "/v1/audio/speech/stream") as socket:
         socket.send(json.dumps({"type": "session.start", "model": "two", "voice": "bert"}))
-        started = json.loads(socket.recv(timeout=20))
+        started = json.loads(socket.recv(timeout=PATIENCE))
         assert (started["model"], started["voice"]) == ("two", "bert")
         socket.send(json.dumps({"type": "input.text", "text": TEXT}))
         socket.send(json.dumps({"type": "input.end"}))
@@ -88,7 +88,7 @@ def test_the_websocket_speaks_with_it(api: Running) -> None:
 
 async def test_home_assistant_picks_it_as_a_voice(api: Running, port: int) -> None:
     del api
-    async with AsyncTcpClient("127.0.0.1", port, connect_timeout=10, read_timeout=20) as client:
+    async with AsyncTcpClient("127.0.0.1", port, connect_timeout=PATIENCE, read_timeout=PATIENCE) as client:
         await client.write_event(Describe().event())
         event = await client.read_event()
         assert event is not None

@@ -11,7 +11,7 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 
 from tests.runtime.server.engine import ToneEngine
-from tests.runtime.server.harness import Running, running
+from tests.runtime.server.harness import PATIENCE, Running, running
 from tests.runtime.server.test_transcripts import Ears
 
 EXAMPLES = 100  # for each operation, valid and not: bounded, and the same in every run
@@ -98,7 +98,7 @@ def test_no_request_is_too_strange(schema: Any, path: str, method: str, mode: Ge
         phases=(Phase.explicit, Phase.generate),
     )
     def answered(case: schemathesis.Case) -> None:
-        answer = case.call(timeout=30)
+        answer = case.call(timeout=PATIENCE)
         assert answer.status_code < 500
         assert answer.headers["x-request-id"]
         if answer.status_code >= 400:

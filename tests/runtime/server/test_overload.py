@@ -20,7 +20,7 @@ LONG = " ".join(f"This is sentence number {i}." for i in range(100))
 
 
 def post(server: Running, text: str = "Hello there.", **body: object) -> httpx.Response:
-    with httpx.Client(base_url=server.url, timeout=30) as client:
+    with httpx.Client(base_url=server.url, timeout=PATIENCE) as client:
         return client.post("/v1/audio/speech", json={"input": text, "response_format": "wav", **body})
 
 
@@ -103,7 +103,7 @@ def test_client_that_leaves_frees_its_worker(server: Running, tones: ToneEngine)
 
 def test_client_that_leaves_in_mid_stream_stops_the_work(server: Running, tones: ToneEngine) -> None:
     body = {"input": LONG, "response_format": "pcm"}
-    with httpx.stream("POST", f"{server.url}/v1/audio/speech", json=body, timeout=10) as answer:
+    with httpx.stream("POST", f"{server.url}/v1/audio/speech", json=body, timeout=PATIENCE) as answer:
         tones.gate.clear()
         next(answer.iter_raw())
     server.wait_health(in_flight=0)

@@ -12,7 +12,7 @@ import websockets.exceptions
 from websockets.sync.client import ClientConnection, connect
 
 from tests.runtime.server.engine import SECONDS_PER_CHARACTER, ToneEngine
-from tests.runtime.server.harness import Running, running
+from tests.runtime.server.harness import PATIENCE, Running, running
 from tests.speech.audio import read, read_pcm
 from voxraga_runtime.server import live
 from voxraga_runtime.server.render import PAUSE_SECONDS
@@ -28,7 +28,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 def opened(server: Running, **options: Any) -> ClientConnection:
-    return connect(server.url.replace("http", "ws") + PATH, open_timeout=10, **options)
+    return connect(server.url.replace("http", "ws") + PATH, open_timeout=PATIENCE, **options)
 
 
 def say(socket: ClientConnection, kind: str, **fields: Any) -> None:
@@ -39,7 +39,7 @@ def until(socket: ClientConnection, kind: str) -> Received:
     """All that comes up to a message of this kind, that included."""
     messages, audio = [], b""
     while not messages or messages[-1]["type"] != kind:
-        frame = socket.recv(timeout=20)
+        frame = socket.recv(timeout=PATIENCE)
         if isinstance(frame, bytes):
             audio += frame
         else:

@@ -14,7 +14,7 @@ from wyoming.tts import Synthesize, SynthesizeChunk, SynthesizeStart, Synthesize
 
 from tests import ports
 from tests.runtime.server.engine import SECONDS_PER_CHARACTER, ToneEngine
-from tests.runtime.server.harness import Running, running
+from tests.runtime.server.harness import PATIENCE, Running, running
 from tests.speech.audio import read_pcm
 from voxraga_runtime.server.render import PAUSE_SECONDS
 
@@ -35,7 +35,7 @@ def api(tmp_path_factory: pytest.TempPathFactory, port: int) -> Iterator[Running
 
 
 def connect(port: int) -> AsyncTcpClient:
-    return AsyncTcpClient("127.0.0.1", port, connect_timeout=10, read_timeout=20)
+    return AsyncTcpClient("127.0.0.1", port, connect_timeout=PATIENCE, read_timeout=PATIENCE)
 
 
 async def until(client: AsyncTcpClient, kind: str) -> tuple[list[str], bytes, list[Event]]:
@@ -144,7 +144,7 @@ async def test_errors_are_told(api: Running, port: int, event: Event, told: str)
     ],
 )
 def test_nonsense_ends_the_connection_and_nothing_else(api: Running, port: int, data: bytes) -> None:
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as peer:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as peer:
         try:
             peer.sendall(data)
             peer.shutdown(socket.SHUT_WR)
