@@ -13,10 +13,10 @@ def end(log: Path) -> int:
 
 
 def entries(log: Path, since: int, user: str) -> list[dict[str, Any]]:
-    """What a user did past an offset, refused and dry runs as well; `user` may be a part of the name."""
+    """What a user did past an offset, refused and dry runs as well."""
     written = log.read_bytes()[since : end(log)]
     found = [json.loads(line) for line in written.splitlines()]
-    return [entry for entry in found if user in entry["user"]["username"]]
+    return [entry for entry in found if entry["user"]["username"] == user]
 
 
 def writes(found: list[dict[str, Any]], about: str = "") -> list[str]:

@@ -11,6 +11,8 @@ import yaml
 
 T = TypeVar("T")
 
+PATIENCE = 300.0  # seconds; only for what never comes
+
 
 class KubectlError(Exception):
     """kubectl's own words."""
@@ -53,15 +55,15 @@ class Kube:
     def patch(self, kind: str, name: str, change: dict[str, Any], *words: str) -> str:
         return self("patch", kind, name, "--type=merge", "-p", json.dumps(change), *words)
 
-    def until(self, what: str, probe: Callable[[], T], seconds: float = 300, every: float = 0.5) -> T:
+    def until(self, what: str, probe: Callable[[], T], every: float = 0.5) -> T:
         """The first truthy answer of the probe; else an error that says what was waited for and what was last seen."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + PATIENCE
         while True:
             seen = probe()
             if seen:
                 return seen
             if time.monotonic() > deadline:
-                raise AssertionError(f"not within {seconds:.0f} s: {what}; last seen: {seen!r}")
+                raise AssertionError(f"not within {PATIENCE:.0f} s: {what}; last seen: {seen!r}")
             time.sleep(every)
 
 

@@ -11,6 +11,7 @@ from tests.cluster import audit
 from tests.e2e.clusters import Site
 from tests.e2e.kube import Kube, condition
 from tests.e2e.speaker import speak
+from tests.e2e.steps import SYSTEM
 from tests.e2e.voicemodels import voicemodel
 
 pytestmark = pytest.mark.node
@@ -72,7 +73,7 @@ def test_nothing_is_written_while_nothing_changes(owned: Kube, audit_log: Path) 
     def writes_within(seconds: float) -> list[str]:
         since = audit.end(audit_log)
         time.sleep(seconds)
-        found = audit.entries(audit_log, since, "voxraga-operator")
+        found = audit.entries(audit_log, since, f"system:serviceaccount:{SYSTEM}:voxraga-operator")
         assert found, "the log shows the operator at all"
         return [write for write in audit.writes(found) if "/leases/" not in write]
 

@@ -78,10 +78,10 @@ class Process:
             assert time.monotonic() < deadline, f"not ready: {self.get('/readyz')}\n{self.log.read_text()[-4000:]}"
             time.sleep(0.1)
 
-    def stop(self, number: int = signal.SIGTERM, seconds: float = PATIENCE) -> int:
+    def stop(self, number: int = signal.SIGTERM) -> int:
         if self.process.poll() is None:
             self.process.send_signal(number)
-        return self.process.wait(seconds)
+        return self.process.wait(30)  # the grace that a pod has
 
     def entries(self) -> list[Object]:
         return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]

@@ -61,8 +61,10 @@ def test_sigterm_drains_and_exits_0(tmp_path: Path, speedy_bundle: Path) -> None
                 size = len(next(pieces))
                 process.send_signal(signal.SIGTERM)
                 with httpx.Client(base_url=client.base_url, timeout=PATIENCE) as late:
-                    while late.get("/ready").status_code == 200:
+                    deadline = time.monotonic() + PATIENCE
+                    while (status := late.get("/ready").status_code) == 200 and time.monotonic() < deadline:
                         time.sleep(0.05)
+                    assert status == 503
                     refused = late.post("/v1/audio/speech", json={"input": "Hello."})
                     assert (refused.status_code, refused.headers["connection"]) == (503, "close")
                 size += sum(map(len, pieces))

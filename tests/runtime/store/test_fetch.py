@@ -216,7 +216,7 @@ def test_sigterm_ends_at_once_and_the_next_run_resumes(tmp_path: Path, host: Hos
     )
     wait_for(lambda: sum(request.sent for request in host.to("/model.pth")) > 600_000)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=60) == 1
+    assert process.wait(timeout=30) == 1  # the grace that a pod has
     message = json.loads((tmp_path / "termination-log").read_text())
     assert message["retriable"] is True
     assert "SIGTERM" in message["message"]
